@@ -83,7 +83,7 @@ SIZES = {
 PATCHES = (1, 2, 4, 8)
 MODELS = tuple(f"DiT-{size}/{patch}" for size in SIZES for patch in PATCHES)
 
-# What a block does to its branch's input, given the condition; the gate on its output is kept in each (paper, section 3.3).
+# What a block does to its branch's input, given the condition. The gate on its output is kept in each.
 MODULATIONS = ("scale", "shift", "scale_shift", "rotate", "scale_rotate", "rotate_full")
 
 

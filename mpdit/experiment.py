@@ -1,0 +1,294 @@
+"""Configuration -> validated `Experiment` -> the set of `Run`s, and what is sampled from each.
+
+The one source of truth of the grid. A block of `experiments:` is a product of axes; the union over blocks is the set of
+runs. A run is named by its axes plus eight hex digits of a hash of the rest; the name is never parsed back.
+Torch-free: Snakemake imports this module each time it parses the workflow, once a job.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .configs import LADDER, MODELS, MODULATIONS, parse_model, resolve
+from .errors import UserError
+from .fields import Kind, boolean, choice, integer, list_of, optional, real, slug, text
+
+REQUIRED = object()
+
+# section: {field: (kind, default)}. The defaults are the paper's recipe (paper, section 5; its authors' public code).
+SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
+    "data": {
+        "name": (slug, REQUIRED),
+        "source": (choice("mnist", "folder", "zip"), REQUIRED),
+        "path": (optional(text), None),
+        "resolution": (integer(1), REQUIRED),
+        "autoencoder": (optional(text), None),
+        "flips": (choice("none", "both"), "none"),
+        "broken": (choice("error", "skip"), "error"),
+    },
+    "training": {
+        "steps": (integer(1), 400_000),
+        "batch_size": (integer(1), 256),
+        "schedule": (choice("constant", "inverse_sqrt"), "inverse_sqrt"),
+        "warmup_steps": (integer(0), 2_667),
+        "decay_start": (integer(1), 40_000),
+        "betas": (list_of(real(0, 1), length=2), (0.9, 0.99)),
+        "label_dropout": (real(0, 1), 0.1),
+        "gradient_clip": (optional(real(0, above=True)), None),
+        "precision": (choice("float32", "bfloat16"), "bfloat16"),
+        "ema_widths": (list_of(real(0.01, 0.28)), (0.05, 0.10)),
+        "snapshots": (integer(1), 64),
+        "snapshot_dtype": (choice("float16", "float32"), "float32"),
+    },
+    "sampling": {
+        "sampler": (choice("ddpm", "ddim", "dpm_solver"), "ddpm"),
+        "steps": (integer(1, 1000), 250),
+        "guidance": (real(0), 1.0),
+        "count": (integer(1), 10_000),
+        "ema_width": (optional(real(0.01, 0.28)), 0.05),
+        "step": (optional(integer(1)), None),
+        "seeds": (list_of(integer(0)), (0,)),
+    },
+    "scoring": {
+        "features": (choice("efficientnet-lite0", "inception"), "inception"),
+        "weights": (optional(text), None),
+    },
+    "tracing": {
+        "images": (integer(1), 256),
+        "timesteps": (list_of(integer(0, 999)), (50, 250, 500, 750, 950)),
+        "snapshots": (integer(1), 16),
+    },
+    "execution": {
+        "device": (choice("auto", "cpu", "cuda"), "auto"),
+        "devices": (integer(1), 1),
+        "threads": (integer(1), 1),
+        "compile": (optional(boolean), None),
+        "log_every": (integer(1), 100),
+        "checkpoint_every": (integer(1), 5_000),
+        "sampling_batch": (integer(1), 256),
+    },
+}
+AXES: dict[str, Kind] = {
+    "model": list_of(choice(*MODELS)),
+    "config": list_of(choice(*LADDER)),
+    "modulation": list_of(choice(*MODULATIONS)),
+    "lr": list_of(real(0, above=True)),
+    "seed": list_of(integer(0)),
+}
+# A block may override these sections, key by key.
+OVERRIDES = ("training", "sampling")
+# What the numbers of paper.PAPER_FID were measured under; only there are they printed beside ours.
+PAPER_SETTING = {
+    "data": {"name": "imagenet128", "resolution": 128},
+    "training": {"steps": 400_000, "batch_size": 256},
+    "sampling": {"sampler": "ddpm", "steps": 250, "count": 10_000, "guidance": 1.0},
+    "scoring": {"features": "inception"},
+}
+
+
+def _checked(where: str, kind: Kind, value):
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise UserError(f"{where}: found {value!r}, must be {error}") from None
+
+
+def _mapping(where: str, value, allowed) -> dict:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: found {value!r}, must be a mapping with keys from {', '.join(allowed)}")
+    for key in value:
+        if key not in allowed:
+            raise UserError(f"{where}: unknown key {key!r}, must be one of {', '.join(allowed)}")
+    return dict(value)
+
+
+def _section(name: str, given, where: str | None = None) -> dict:
+    """A section with every field checked and the absent ones at their defaults."""
+    schema, where = SECTIONS[name], where or name
+    given = _mapping(where, {} if given is None else given, schema)
+    section = {}
+    for field, (kind, default) in schema.items():
+        if field in given:
+            section[field] = _checked(f"{where}.{field}", kind, given[field])
+        elif default is REQUIRED:
+            raise UserError(f"{where}.{field}: missing, must be given")
+        else:
+            section[field] = list(default) if isinstance(default, tuple) else default
+    return section
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Runs and protocols
+
+
+def digest(value) -> str:
+    """Eight hex digits of a JSON value's SHA-256."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def data_identity(data: Mapping) -> dict:
+    """The part of `data` that says what the latents are: not where the files lie, nor how they are packed."""
+    autoencoder = data["autoencoder"] and Path(data["autoencoder"]).name
+    return {
+        "name": data["name"],
+        "resolution": data["resolution"],
+        "autoencoder": autoencoder,
+        "flips": data["flips"],
+    }
+
+
+def data_name(data: Mapping) -> str:
+    """Folder name of the latents of `data`."""
+    return f"{data['name']}-{digest(data_identity(data))}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, fully resolved."""
+
+    model: str  # such as DiT-S/2
+    config: str  # a letter of the ladder
+    modulation: str
+    lr: float
+    seed: int
+    data: dict  # data_identity
+    training: dict  # every field of the section
+
+    @cached_property
+    def name(self) -> str:
+        """The axes and a hash of the rest: the letter's fields, the size, the data, the training but its `steps`."""
+        size, _ = parse_model(self.model)
+        training = {key: value for key, value in self.training.items() if key != "steps"}
+        rest = {"fields": asdict(resolve(self.config)), "size": asdict(size), "data": self.data, "training": training}
+        axes = (self.model.replace("/", "-"), self.config, self.modulation, f"lr{self.lr:g}", f"seed{self.seed}")
+        return "-".join((*axes, digest(rest)))
+
+    def spec(self) -> dict:
+        """What `spec.json` holds: all that decides the run's weights, and `steps`."""
+        return {"run": self.name, "fields": asdict(resolve(self.config)), **asdict(self)}
+
+    def key(self) -> dict:
+        """The axes as columns of the aggregated tables."""
+        return {
+            "run": self.name,
+            "model": self.model,
+            "config": self.config,
+            "modulation": self.modulation,
+            "lr": self.lr,
+            "seed": self.seed,
+            "data": self.data["name"],
+        }
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How images are drawn from a run. FIDs of different protocols never share a row."""
+
+    sampler: str
+    steps: int
+    guidance: float
+    count: int
+    ema_width: float | None  # None: the plain weights
+    step: int  # of the snapshot
+    seed: int
+
+    @property
+    def name(self) -> str:
+        width = "plain" if self.ema_width is None else f"ema{self.ema_width:g}"
+        drawn = f"{self.sampler}{self.steps}-guidance{self.guidance:g}-n{self.count}"
+        return f"{drawn}-{width}-step{self.step}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One entry of `experiments:`: its runs, and the protocols each is sampled under."""
+
+    name: str
+    runs: tuple[Run, ...]
+    protocols: tuple[Protocol, ...]
+    paper_setting: bool
+
+
+class Experiment:
+    """A validated configuration. Raises UserError, one line naming the field, for anything that is not right."""
+
+    def __init__(self, config: Mapping):
+        config = _mapping("configuration", config, (*SECTIONS, "learning_rates", "experiments"))
+        sections = {name: _section(name, config.get(name)) for name in SECTIONS}
+        self.data, self.training, self.sampling = (sections[name] for name in ("data", "training", "sampling"))
+        self.scoring, self.tracing, self.execution = (sections[name] for name in ("scoring", "tracing", "execution"))
+        if self.data["source"] == "mnist" and self.data["path"] is not None:
+            raise UserError("data.path: given for the built-in source mnist, must be left out")
+        if self.data["source"] != "mnist" and self.data["path"] is None:
+            raise UserError(f"data.path: missing, must name the {self.data['source']} of images")
+        rates = _mapping("learning_rates", config.get("learning_rates") or {}, tuple(LADDER))
+        self.learning_rates = {
+            letter: _checked(f"learning_rates.{letter}", real(0, above=True), rate) for letter, rate in rates.items()
+        }
+        experiments = config.get("experiments")
+        if not isinstance(experiments, Mapping) or not experiments:
+            raise UserError("experiments: missing or empty, must name at least one block such as table1")
+        for name in experiments:
+            _checked("experiments", slug, name)
+        self.blocks = {name: self._block(name, block) for name, block in experiments.items()}
+        self.runs = {run.name: run for block in self.blocks.values() for run in block.runs}
+        self.protocols = {protocol.name: protocol for block in self.blocks.values() for protocol in block.protocols}
+
+    def _block(self, name: str, given) -> Block:
+        where = f"experiments.{name}"
+        given = _mapping(where, given, (*AXES, *OVERRIDES))
+        sections = {}
+        for section in OVERRIDES:
+            override = _mapping(f"{where}.{section}", given.pop(section, None) or {}, SECTIONS[section])
+            sections[section] = _section(section, {**getattr(self, section), **override}, f"{where}.{section}")
+        training, sampling = sections["training"], sections["sampling"]
+        self._check_training(where if "training" in given else "", training, sampling)
+        for axis in AXES:
+            if axis not in given and axis != "lr":
+                raise UserError(f"{where}.{axis}: missing, must be a list")
+        axes = {axis: _checked(f"{where}.{axis}", kind, given[axis]) for axis, kind in AXES.items() if axis in given}
+        runs = []
+        identity = data_identity(self.data)
+        for model, config, modulation, seed in itertools.product(
+            *(axes[a] for a in ("model", "config", "modulation", "seed"))
+        ):
+            for lr in axes.get("lr", [self.learning_rates.get(config)]):
+                if lr is None:
+                    raise UserError(f"learning_rates.{config}: missing, must be given since {where} names no lr")
+                runs.append(Run(model, config, modulation, lr, seed, identity, training))
+        return Block(name, tuple(runs), self._protocols(training, sampling), self._is_paper_setting(sections))
+
+    def _check_training(self, where: str, training: dict, sampling: dict) -> None:
+        prefix = f"{where}." if where else ""
+        step = sampling["step"]
+        if step is not None and step > training["steps"]:
+            raise UserError(f"{prefix}sampling.step: found {step}, must be at most training.steps, {training['steps']}")
+        if training["snapshots"] > training["steps"]:
+            found, most = training["snapshots"], training["steps"]
+            raise UserError(f"{prefix}training.snapshots: found {found}, must be at most training.steps, {most}")
+
+    def _protocols(self, training: dict, sampling: dict) -> tuple[Protocol, ...]:
+        fixed = {key: sampling[key] for key in ("sampler", "steps", "guidance", "count", "ema_width")}
+        step = sampling["step"] or training["steps"]
+        return tuple(Protocol(**fixed, step=step, seed=seed) for seed in sampling["seeds"])
+
+    def _is_paper_setting(self, sections: dict) -> bool:
+        sections = {"data": self.data, "scoring": self.scoring, **sections}
+        return all(sections[name][key] == value for name, keys in PAPER_SETTING.items() for key, value in keys.items())
+
+    @property
+    def data_name(self) -> str:
+        return data_name(self.data)
+
+    def plan(self, block: str) -> dict:
+        """What the aggregation of a block reads: its runs, in order, and the protocols of each."""
+        chosen = self.blocks[block]
+        protocols = [protocol.name for protocol in chosen.protocols]
+        setting = {"features": self.scoring["features"], "paper_setting": chosen.paper_setting}
+        runs = [{**run.key(), "steps": run.training["steps"], "protocols": protocols, **setting} for run in chosen.runs]
+        return {"experiment": block, "runs": runs}
