@@ -37,8 +37,8 @@ SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
         "schedule": (choice("constant", "inverse_sqrt"), "inverse_sqrt"),
         "warmup_steps": (integer(0), 2_667),
         "decay_start": (integer(1), 40_000),
-        "betas": (list_of(real(0, 1), length=2), (0.9, 0.99)),
-        "label_dropout": (real(0, 1), 0.1),
+        "betas": (list_of(real(0, 1, below=True), length=2), (0.9, 0.99)),
+        "label_dropout": (real(0, 1, below=True), 0.1),
         "gradient_clip": (optional(real(0, above=True)), None),
         "precision": (choice("float32", "bfloat16"), "bfloat16"),
         "ema_widths": (list_of(real(0.01, 0.28)), (0.05, 0.10)),
@@ -203,6 +203,10 @@ class Protocol:
         drawn = f"{self.sampler}{self.steps}-guidance{self.guidance:g}-n{self.count}"
         return f"{drawn}-{width}-step{self.step}-seed{self.seed}"
 
+    def options(self) -> dict:
+        """The options of `mpdit sample`."""
+        return {**asdict(self), "ema_width": "none" if self.ema_width is None else self.ema_width}
+
 
 @dataclass(frozen=True)
 class Block:
@@ -285,10 +289,21 @@ class Experiment:
     def data_name(self) -> str:
         return data_name(self.data)
 
-    def plan(self, block: str) -> dict:
-        """What the aggregation of a block reads: its runs, in order, and the protocols of each."""
-        chosen = self.blocks[block]
-        protocols = [protocol.name for protocol in chosen.protocols]
-        setting = {"features": self.scoring["features"], "paper_setting": chosen.paper_setting}
-        runs = [{**run.key(), "steps": run.training["steps"], "protocols": protocols, **setting} for run in chosen.runs]
-        return {"experiment": block, "runs": runs}
+    def plan(self, *blocks: str) -> dict:
+        """What an aggregation reads: the runs of these blocks, in order, and where the scores of each lie.
+
+        A run that several blocks share stands once, with the scores of all of them.
+        """
+        runs = {}
+        for block in (self.blocks[name] for name in blocks):
+            scores = [f"samples/{protocol.name}/{self.score_file}" for protocol in block.protocols]
+            for run in block.runs:
+                entry = runs.setdefault(run.name, {**run.key(), "steps": run.training["steps"], "scores": []})
+                entry["scores"] += [score for score in scores if score not in entry["scores"]]
+                entry["paper_setting"] = block.paper_setting
+        return {"experiment": "+".join(blocks), "runs": list(runs.values())}
+
+    @property
+    def score_file(self) -> str:
+        """Name of a score beside its samples."""
+        return f"fid-{self.scoring['features']}.csv"

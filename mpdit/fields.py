@@ -1,9 +1,10 @@
 """What the fields of a configuration may be.
 
-A kind takes a raw value (YAML's, or a text from `--config`) and gives the checked one, or raises ValueError with what it
-must be: the sentence then reads "FIELD: found VALUE, must be ...".
+A kind takes a raw value (YAML's, or a text from `--config`) and gives the checked one, or raises ValueError with what
+it must be: the sentence then reads "FIELD: found VALUE, must be ...".
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,15 +22,17 @@ def integer(low: int, high: int | None = None) -> Kind:
     return check
 
 
-def real(low: float, high: float = float("inf"), *, above: bool = False) -> Kind:
+def real(low: float, high: float = math.inf, *, above: bool = False, below: bool = False) -> Kind:
+    """A finite number from `low` to `high`; `above` and `below` leave the ends out."""
+
     def check(value):
-        bounds = f"a number {'above' if above else 'of at least'} {low:g}" + (
-            "" if high == float("inf") else f" and at most {high:g}"
-        )
+        bounds = f"a number {'above' if above else 'of at least'} {low:g}"
+        if high < math.inf:
+            bounds += f" and {'below' if below else 'at most'} {high:g}"
         number = _number(value, bounds)
-        if not (low <= number <= high) or (above and number == low) or number == float("inf"):
+        if not low <= number <= high or (above and number == low) or (below and number == high) or number == math.inf:
             raise ValueError(bounds)
-        return float(number)
+        return number
 
     return check
 

@@ -1,0 +1,38 @@
+# Loads the experiment, constrains the wildcards, includes the rules and names the goals; nothing else.
+
+from snakemake.utils import min_version
+
+min_version("9.10")
+
+if not workflow.configfiles:  # a configuration given with --configfile replaces the default whole
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/encode.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/sample.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/trace.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/render.smk"
+
+
+wildcard_constraints:
+    run=one_of(experiment.runs),
+    protocol=one_of(experiment.protocols),
+    block=one_of(experiment.blocks),
+
+
+rule all:
+    default_target: True
+    input:
+        tables,
+        figures,
+        collect("results/{name}.csv", name=AGGREGATES),
+
+
+rule figures:
+    input:
+        figures,

@@ -1,0 +1,59 @@
+# Finished runs -> one CSV a subject: per block of `experiments:`, and over all of them in results/ itself.
+
+
+def finished(*blocks):
+    """Every file of the runs of these blocks that an aggregation reads."""
+    return [
+        f"results/runs/{run['run']}/{file}"
+        for run in experiment.plan(*blocks)["runs"]
+        for file in ("trained.json", "magnitudes.csv", *run["scores"])
+    ]
+
+
+def write_plan(plan, path):
+    from mpdit.files import write_json
+
+    write_json(path, plan)
+
+
+localrules:
+    plan,
+    plan_all,
+
+
+rule plan:
+    output:
+        "results/experiments/{block}/plan.json",
+    params:
+        plan=lambda wildcards: experiment.plan(wildcards.block),
+    run:
+        write_plan(params.plan, output[0])
+
+
+rule aggregate:
+    input:
+        lambda wildcards: finished(wildcards.block),
+        plan="results/experiments/{block}/plan.json",
+    output:
+        collect("results/experiments/{{block}}/{name}.csv", name=AGGREGATES),
+    shell:
+        "{MPDIT} aggregate {input.plan} --runs results/runs --output results/experiments/{wildcards.block}"
+
+
+rule plan_all:
+    output:
+        "results/plan.json",
+    params:
+        plan=experiment.plan(*experiment.blocks),
+    run:
+        write_plan(params.plan, output[0])
+
+
+rule aggregate_all:
+    input:
+        finished(*experiment.blocks),
+        plan="results/plan.json",
+    output:
+        collect("results/{name}.csv", name=AGGREGATES),
+    shell:
+        "{MPDIT} aggregate {input.plan} --runs results/runs --output results"

@@ -1,0 +1,35 @@
+# What the rules share: the validated experiment, the command line, and where files lie.
+
+import json
+import re
+import shlex
+import sys
+
+from mpdit import paper
+from mpdit.errors import UserError
+from mpdit.experiment import Experiment
+
+try:
+    experiment = Experiment(config)
+except UserError as error:
+    sys.exit(f"{', '.join(map(str, workflow.configfiles))}: {error}")  # one line, no traceback
+
+
+def one_of(names):
+    """A wildcard constraint: exactly these names."""
+    return "|".join(map(re.escape, names))
+
+
+def options(values):
+    """Command-line options from a mapping; null leaves an option out, a list gives several values."""
+    words = []
+    for key, value in values.items():
+        if value is not None:
+            words += [f"--{key.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(words)
+
+
+MPDIT = f"{shlex.quote(sys.executable)} -m mpdit"
+LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
+DATA = shlex.quote(json.dumps(experiment.data))  # in shell commands, not params: moving the images re-encodes nothing
+AGGREGATES = ("runs", "fid", "training", "magnitudes")

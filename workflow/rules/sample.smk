@@ -1,0 +1,18 @@
+# A trained run -> images, once a protocol. Protocol and run are named by all that decides the images, so a newer
+# trained.json (the same run, continued) makes no old sample stale.
+
+
+rule sample:
+    input:
+        trained=ancient("results/runs/{run}/trained.json"),
+        latents=ancient(LATENTS),
+    output:
+        samples="results/runs/{run}/samples/{protocol}/samples.npz",
+        grid="results/runs/{run}/samples/{protocol}/grid.png",
+    params:
+        protocol=lambda wildcards: options(experiment.protocols[wildcards.protocol].options()),
+    threads: experiment.execution["threads"]
+    shell:
+        "{MPDIT} sample $(dirname {input.trained}) --latents $(dirname {input.latents}) {params.protocol}"
+        " --batch-size {experiment.execution[sampling_batch]} --device {experiment.execution[device]}"
+        " --output $(dirname {output.samples})"

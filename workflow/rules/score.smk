@@ -1,0 +1,25 @@
+# Real images -> reference statistics, once a data set; images and reference -> distances.
+
+SCORING = options({"features": experiment.scoring["features"], "weights": experiment.scoring["weights"]})
+REFERENCE = f"results/reference/{experiment.data_name}-{experiment.scoring['features']}-n{{drawn}}.npz"
+
+
+rule reference:
+    output:
+        REFERENCE,
+    wildcard_constraints:
+        drawn=r"\d+",
+    shell:
+        "{MPDIT} reference {DATA} {SCORING} --count {wildcards.drawn}"
+        " --device {experiment.execution[device]} --output {output}"
+
+
+rule score:
+    input:
+        samples="results/runs/{run}/samples/{protocol}/samples.npz",
+        reference=lambda wildcards: REFERENCE.format(drawn=experiment.protocols[wildcards.protocol].count),
+    output:
+        f"results/runs/{{run}}/samples/{{protocol}}/{experiment.score_file}",
+    shell:
+        "{MPDIT} score {input.samples} --reference {input.reference}"
+        " --device {experiment.execution[device]} --output {output}"

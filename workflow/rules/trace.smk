@@ -1,0 +1,14 @@
+# A trained run -> magnitudes of activations and weights; letters and modulations -> relative step time.
+
+TRACING = options(experiment.tracing)
+
+
+rule trace:
+    input:
+        trained="results/runs/{run}/trained.json",
+        latents=ancient(LATENTS),
+    output:
+        "results/runs/{run}/magnitudes.csv",
+    shell:
+        "{MPDIT} trace $(dirname {input.trained}) --latents $(dirname {input.latents}) {TRACING}"
+        " --device {experiment.execution[device]} --output {output}"

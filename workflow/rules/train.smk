@@ -1,0 +1,34 @@
+# Spec and latents -> a trained run.
+#
+# spec.json changes only when the run's `steps` do (anything else gives the run another name), and training then goes on
+# from its checkpoint. How a run is executed stands in the shell command: it is no part of what the run is.
+
+EXECUTION = options(
+    {key: experiment.execution[key] for key in ("device", "devices", "threads", "log_every", "checkpoint_every")}
+)
+COMPILE = {None: "", True: "--compile", False: "--no-compile"}[experiment.execution["compile"]]
+
+
+localrules:
+    spec,
+
+
+rule spec:
+    output:
+        "results/runs/{run}/spec.json",
+    params:
+        spec=lambda wildcards: json.dumps(experiment.runs[wildcards.run].spec()),
+    shell:
+        "printf '%s\\n' {params.spec:q} > {output}"
+
+
+rule train:
+    input:
+        spec="results/runs/{run}/spec.json",
+        latents=ancient(LATENTS),
+    output:
+        "results/runs/{run}/trained.json",
+    priority: 1  # the long jobs first
+    threads: experiment.execution["threads"]
+    shell:
+        "{MPDIT} train {input.spec} --latents $(dirname {input.latents}) --output {output} {EXECUTION} {COMPILE}"
