@@ -38,7 +38,7 @@ def gamma_to_width(gamma: float) -> float:
 
 
 def width_to_gamma(width: float) -> float:
-    """The exponent gamma >= 0 whose profile has the relative width `width`; UserError outside (0, 0.2886]."""
+    """The exponent gamma >= 0 whose profile has the relative width `width`; UserError outside (0, 0.2887]."""
     if not 0 < width <= WIDEST:
         raise UserError(f"EMA width: {width}: must be above 0 and at most {WIDEST:.4f} (the mean over all steps)")
     inverse = (
@@ -223,7 +223,7 @@ def reconstruct(folder: str | Path, width: float | None, step: int) -> tuple[dic
     averages = [s for s in snapshots if s.width is not None and s.step <= step]
     steps = sorted({s.step for s in snapshots if s.width is not None})
     if step not in steps:
-        raise UserError(f"{folder}: no EMA snapshot at step {step}: must be one of {_shorten(steps)}")
+        raise UserError(f"{folder}: no EMA snapshot at step {step}: {_existing(steps)}")
     coefficients, residual = fit_profile([(s.step, s.width) for s in averages], step, width)
     if not residual <= LARGEST_RESIDUAL:
         tracked = ", ".join(f"{w:g}" for w in sorted({s.width for s in averages}))
@@ -239,8 +239,7 @@ def reconstruct(folder: str | Path, width: float | None, step: int) -> tuple[dic
 def _plain(folder: str | Path, snapshots: list[Snapshot], step: int) -> dict[str, Tensor]:
     steps = [s.step for s in snapshots if s.width is None]
     if step not in steps:
-        there = f"must be one of {_shorten(steps)}" if steps else "this run has stored none"
-        raise UserError(f"{folder}: no plain weights at step {step}: {there}")
+        raise UserError(f"{folder}: no plain weights at step {step}: {_existing(steps)}")
     return _weighted_sum([(s.path, 1.0) for s in snapshots if s.width is None and s.step == step])
 
 
@@ -266,7 +265,9 @@ def _weighted_sum(files: Sequence[tuple[Path, float]]) -> dict[str, Tensor]:
     return total
 
 
-def _shorten(steps: Sequence[int]) -> str:
+def _existing(steps: Sequence[int]) -> str:
+    if not steps:
+        return "this run has stored none"
     if len(steps) <= 8:
-        return ", ".join(map(str, steps))
-    return f"{', '.join(map(str, steps[:3]))}, ... {steps[-1]} ({len(steps)} in all)"
+        return f"must be one of {', '.join(map(str, steps))}"
+    return f"must be one of {', '.join(map(str, steps[:3]))}, ... {steps[-1]} ({len(steps)} in all)"
