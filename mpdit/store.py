@@ -1,0 +1,107 @@
+"""The writing half of the latent store: arrays that grow on disk, and channel statistics that grow with them.
+
+Free of torch, so that encoding pixels takes no longer than the pictures do.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from . import files
+
+
+class ArrayWriter:
+    """A .npy file written row by row, in constant memory, as `.NAME.part` until `commit` moves it to NAME.
+
+    Plain writes, not a memory map: on a full disk a write raises OSError, where a map kills the process.
+    A part that a killed process has left is written over. `digest` hashes dtype, shape of a row and the data.
+    """
+
+    def __init__(self, path: str | Path, dtype, row_shape: Sequence[int]):
+        self.path, self.part = Path(path), Path(path).with_name(f".{Path(path).name}.part")
+        self.dtype, self.row_shape, self.count = np.dtype(dtype), tuple(row_shape), 0
+        self._hash = hashlib.sha256(f"{self.dtype.str} {self.row_shape}".encode())
+        self._file = open(self.part, "wb")  # noqa: SIM115 (closed by commit or discard)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        # numpy pads headers so that the first axis can grow: this one can be written again with the final count
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, *self.row_shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def append(self, rows: np.ndarray) -> None:
+        """Write `rows`, (B, *row_shape), cast to the writer's dtype already."""
+        if rows.dtype != self.dtype or rows.shape[1:] != self.row_shape:
+            raise ValueError(
+                f"{self.path.name}: rows are {rows.dtype} {rows.shape[1:]}, not {self.dtype} {self.row_shape}"
+            )
+        data = np.ascontiguousarray(rows).data.cast("B")
+        self._hash.update(data)
+        self._file.write(data)
+        self.count += len(rows)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def finish(self) -> None:
+        """Write the final header, flush to disk and close; the file keeps its temporary name."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def commit(self) -> None:
+        """Move the finished file into place."""
+        os.replace(self.part, self.path)
+        files.sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Close and remove what is not committed."""
+        with suppress(OSError):  # a full disk refuses the last flush too
+            self._file.close()
+        self.part.unlink(missing_ok=True)
+
+
+class ChannelStatistics:
+    """Mean and variance per channel of a mixture of normals, in float64, batch by batch.
+
+    Image i is N(mean_i, std_i^2) at each pixel, so the variance of the mixture is the variance of the means plus the
+    mean of the variances. Batches are merged by Chan, Golub and LeVeque (1979), whose error does not grow with the
+    number of batches as that of sums of squares does. `merge` joins the statistics of two parts.
+    """
+
+    def __init__(self, channels: int):
+        self.count = 0  # values a channel
+        self.mean = np.zeros(channels)
+        self.squares = np.zeros(channels)  # sum of squared deviations from the mean, and of variances
+
+    def update(self, mean: np.ndarray, std: np.ndarray | None = None) -> None:
+        """Add a batch: means and, where there is a posterior, standard deviations, each (B, C, H, W)."""
+        mean = mean.astype(np.float64)
+        batch = ChannelStatistics(mean.shape[1])
+        batch.count = mean.size // mean.shape[1]
+        batch.mean = mean.mean(axis=(0, 2, 3))
+        batch.squares = np.square(mean - batch.mean[:, None, None]).sum(axis=(0, 2, 3))
+        if std is not None:
+            batch.squares += np.square(std.astype(np.float64)).sum(axis=(0, 2, 3))
+        self.merge(batch)
+
+    def merge(self, other: "ChannelStatistics") -> None:
+        count = self.count + other.count
+        if count == 0:
+            return
+        delta = other.mean - self.mean
+        self.mean = self.mean + delta * (other.count / count)
+        self.squares = self.squares + other.squares + delta**2 * (self.count * other.count / count)
+        self.count = count
+
+    @property
+    def std(self) -> np.ndarray:
+        """(C,) population standard deviation of the mixture."""
+        return np.sqrt(self.squares / self.count)
