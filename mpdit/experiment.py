@@ -122,6 +122,16 @@ def _section(name: str, given, where: str | None = None) -> dict:
     return section
 
 
+def check_data(data) -> dict:
+    """The `data` mapping with every field checked and the absent ones at their defaults."""
+    data = _section("data", data)
+    if data["source"] == "mnist" and data["path"] is not None:
+        raise UserError("data.path: given for the built-in source mnist, must be left out")
+    if data["source"] != "mnist" and data["path"] is None:
+        raise UserError(f"data.path: missing, must name the {data['source']} of images")
+    return data
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Runs and protocols
 
@@ -224,12 +234,9 @@ class Experiment:
     def __init__(self, config: Mapping):
         config = _mapping("configuration", config, (*SECTIONS, "learning_rates", "experiments"))
         sections = {name: _section(name, config.get(name)) for name in SECTIONS}
-        self.data, self.training, self.sampling = (sections[name] for name in ("data", "training", "sampling"))
+        self.data = check_data(sections["data"])
+        self.training, self.sampling = sections["training"], sections["sampling"]
         self.scoring, self.tracing, self.execution = (sections[name] for name in ("scoring", "tracing", "execution"))
-        if self.data["source"] == "mnist" and self.data["path"] is not None:
-            raise UserError("data.path: given for the built-in source mnist, must be left out")
-        if self.data["source"] != "mnist" and self.data["path"] is None:
-            raise UserError(f"data.path: missing, must name the {self.data['source']} of images")
         rates = _mapping("learning_rates", config.get("learning_rates") or {}, tuple(LADDER))
         self.learning_rates = {
             letter: _checked(f"learning_rates.{letter}", real(0, above=True), rate) for letter, rate in rates.items()

@@ -12,7 +12,6 @@ Pillow's (antialiased) bicubic filter, crop the centre. Pictures that have the r
 
 import gzip
 import io
-import re
 import warnings
 import zipfile
 import zlib
@@ -27,50 +26,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .errors import UserError
+from .experiment import check_data
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FILTER = "box halvings, then bicubic"  # what manifests say of the preprocessing above
 BACKGROUND = "white"  # what shows through transparent pictures
-
-# The `data:` mapping: each key, whether a value is right, and what the error says that it must be.
-FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
-    "name": (
-        lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9][\w.-]*", v)),
-        "a word (A-Z a-z 0-9 _ . -)",
-    ),
-    "source": (lambda v: v in SOURCES, "one of mnist, folder, zip"),
-    "path": (lambda v: v is None or (isinstance(v, str) and v != ""), "a path, or null for mnist"),
-    "resolution": (
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= 4096,
-        "a whole number, 1 to 4096",
-    ),
-    "autoencoder": (
-        lambda v: v is None or (isinstance(v, str) and v != ""),
-        "null (pixels), a local folder or a hub id",
-    ),
-    "flips": (lambda v: v in ("none", "both"), "none or both"),
-    "broken": (lambda v: v in ("error", "skip"), "error or skip"),
-}
-DEFAULTS = {"path": None, "autoencoder": None, "flips": "none", "broken": "error"}
-
-
-def check_data(data: Mapping) -> dict:
-    """The `data:` mapping with its defaults filled in, in the order of FIELDS; UserError for a bad key or value."""
-    if not isinstance(data, Mapping):
-        raise UserError(f"data: {data!r}: must be a mapping with the keys {', '.join(FIELDS)}")
-    for key in data:
-        if key not in FIELDS:
-            raise UserError(f"data.{key}: unknown key: must be one of {', '.join(FIELDS)}")
-    data = {**DEFAULTS, **data}
-    for key, (is_right, right) in FIELDS.items():
-        if key not in data:
-            raise UserError(f"data.{key}: missing: must be {right}")
-        if not is_right(data[key]):
-            raise UserError(f"data.{key}: {data[key]!r}: must be {right}")
-    if (data["source"] == "mnist") != (data["path"] is None):
-        right = "null for the source mnist" if data["source"] == "mnist" else f"the path of a {data['source']}"
-        raise UserError(f"data.path: {data['path']!r}: must be {right}")
-    return {key: data[key] for key in FIELDS}
 
 
 class Picture(NamedTuple):
