@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import UserError
 from .experiment import check_data
@@ -76,7 +76,8 @@ class Source:
         except MemoryError:
             raise
         except Exception as error:  # decoders raise nearly anything on broken input
-            return Picture(name, label, None, str(error) or type(error).__name__, identity)
+            reason = "of no known format" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
+            return Picture(name, label, None, reason or type(error).__name__, identity)
         return Picture(name, label, crop.reshape(resolution, resolution, self.channels), None, identity)
 
 

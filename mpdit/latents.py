@@ -17,11 +17,11 @@ from .errors import UserError
 from .files import read_json
 from .images import images, open_source
 
-__all__ = ["Latents", "describe_autoencoder", "encode_images", "images", "load_autoencoder", "open_source", "to_raw"]
+__all__ = ["Latents", "images", "open_source", "to_raw"]
 
 VERSION = 1
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
-WEIGHTS = "diffusion_pytorch_model*.safetensors"
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*.safetensors")  # whole, or in parts
 DECODE_BATCH = 64  # images that an autoencoder decodes at once
 
 
@@ -61,8 +61,9 @@ class Latents:
         path = self.folder / name
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: {error}: must be the array that `mpdit encode` has written") from None
+        except (OSError, ValueError, EOFError) as error:
+            found = getattr(error, "strerror", None) or error
+            raise UserError(f"{path}: {found}: must be the array that `mpdit encode` has written") from None
         if array.dtype != np.dtype(dtype) or array.shape != shape:
             raise UserError(f"{path}: {array.dtype} {array.shape}: must be {dtype} {shape}, as manifest.json says")
         return array
@@ -149,7 +150,7 @@ def load_autoencoder(name: str, device: torch.device | str = "cpu") -> nn.Module
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         problems = [" ".join(str(error).split())]
     if problems:
-        raise UserError(f"autoencoder: {name}: weights don't load ({problems[0]}): must be a {kind} in {WEIGHTS}")
+        raise UserError(f"autoencoder: {name}: weights don't load ({problems[0]}): must be a {kind} in {WEIGHTS[0]}")
     return autoencoder.requires_grad_(False).eval().to(device)
 
 
@@ -158,21 +159,24 @@ def _autoencoder_folder(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
+    files = ["config.json", "diffusion_pytorch_model.safetensors.index.json", *WEIGHTS]
     try:
         for cached in (True, False):
             try:
-                folder = snapshot_download(name, allow_patterns=["config.json", f"{WEIGHTS}*"], local_files_only=cached)
+                folder = snapshot_download(name, allow_patterns=files, local_files_only=cached)
             except FileNotFoundError:  # not in the cache; the second time: nor to be had
                 if not cached:
                     raise
                 continue
-            if any(Path(folder).glob(WEIGHTS)):  # else a download was cut short
+            if any(path for pattern in WEIGHTS for path in Path(folder).glob(pattern)):  # else a download was cut short
                 return Path(folder)
-        problem = f"the hub has no {WEIGHTS} there"
+        problem = f"the hub has no {WEIGHTS[0]} there"
     except HFValidationError:
         problem = "no such folder"
+    except RepositoryNotFoundError:
+        problem = "the hub has no such repository, or keeps it private"
     except (OSError, HfHubHTTPError) as error:
         problem = f"not in the local cache, and the hub gave {type(error).__name__}; offline?"
     raise UserError(f"autoencoder: {name}: {problem}: must be a local folder or a hub id that can be reached")
@@ -192,6 +196,15 @@ def describe_autoencoder(name: str, autoencoder: nn.Module) -> dict:
         "scaling_factor": float(autoencoder.config.scaling_factor),
         "shift_factor": float(autoencoder.config.shift_factor or 0.0),
     }
+
+
+def downsampling(autoencoder: nn.Module) -> int:
+    """Pixels per latent, along each side."""
+    config = autoencoder.config
+    blocks = (
+        config.block_out_channels if "Tiny" not in type(autoencoder).__name__ else config.encoder_block_out_channels
+    )
+    return 2 ** (len(blocks) - 1)
 
 
 @torch.no_grad()

@@ -3,15 +3,18 @@
 Free of torch, so that encoding pixels takes no longer than the pictures do.
 """
 
+import errno
 import hashlib
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from . import files
+from .errors import UserError
 
 
 class ArrayWriter:
@@ -59,13 +62,60 @@ class ArrayWriter:
     def commit(self) -> None:
         """Move the finished file into place."""
         os.replace(self.part, self.path)
-        files.sync_folder(self.path.parent)
 
     def discard(self) -> None:
         """Close and remove what is not committed."""
         with suppress(OSError):  # a full disk refuses the last flush too
             self._file.close()
         self.part.unlink(missing_ok=True)
+
+
+class StoreWriter:
+    """A latent store in the making: a context that leaves either a whole store or what was there before.
+
+    `append` takes the arrays by name; `commit` moves them into place, then writes the manifest. `capacity`, the
+    rows that are expected, is what a full disk is measured against in the error. Parts of a killed run are removed.
+    """
+
+    def __init__(self, folder: str | Path, capacity: int):
+        self.folder, self.capacity = Path(folder), capacity
+        self.arrays: dict[str, ArrayWriter] = {}
+
+    def __enter__(self) -> "StoreWriter":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for part in self.folder.glob(".*.npy.part"):
+            part.unlink()
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        for array in self.arrays.values():
+            array.discard()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            row = sum(array.dtype.itemsize * math.prod(array.row_shape) for array in self.arrays.values())
+            raise UserError(
+                f"{self.folder}: no space left on device: must have room for {row * self.capacity / 1e6:,.1f} MB"
+            ) from None
+
+    def append(self, **arrays: np.ndarray) -> None:
+        for name, rows in arrays.items():
+            if name not in self.arrays:
+                self.arrays[name] = ArrayWriter(self.folder / f"{name}.npy", rows.dtype, rows.shape[1:])
+            self.arrays[name].append(rows)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {name: array.digest for name, array in self.arrays.items()}
+
+    def commit(self, manifest: Mapping) -> None:
+        for array in self.arrays.values():
+            array.finish()
+        # From here to the new manifest there is none: arrays of two stores are never taken for one.
+        (self.folder / "manifest.json").unlink(missing_ok=True)
+        (self.folder / "std.npy").unlink(missing_ok=True)  # the one that the new store may do without
+        for array in self.arrays.values():
+            array.commit()
+        files.sync_folder(self.folder)
+        files.write_json(self.folder / "manifest.json", manifest)
 
 
 class ChannelStatistics:
