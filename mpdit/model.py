@@ -184,18 +184,18 @@ class DiT(
         patches = patches.view(-1, size // p, size // p, 2 * self.in_channels, p, p)
         return patches.permute(0, 3, 1, 4, 2, 5).reshape(-1, 2 * self.in_channels, size, size)
 
-    def forced_rows(self) -> dict[str, nn.Parameter]:
-        """Parameters, by name, whose rows live on the unit sphere: (rows, n) each; empty if no weights are forced."""
+    def sphere_rows(self, weights: str = "forced") -> dict[str, nn.Parameter]:
+        """Matrices (rows, n), by name, that are stored in the form `weights` of `layers.Rows`; `forced`: unit rows."""
         return {
             f"{name}.weight": module.weight
             for name, module in self.named_modules()
-            if isinstance(module, Rows) and module.weights == "forced"
+            if isinstance(module, Rows) and module.weights == weights
         }
 
     @torch.no_grad()
     def normalize_weights(self) -> "DiT":
         """Put forced rows back on the unit sphere, as after loading an average of weights."""
-        for weight in self.forced_rows().values():
+        for weight in self.sphere_rows().values():
             weight.copy_(unit_rows(weight))
         return self
 

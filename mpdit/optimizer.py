@@ -28,7 +28,7 @@ def parameter_groups(model: nn.Module, lr: float, eps: float = 1e-8) -> list[dic
     All others (gains, and every parameter if the model has no forced rows) come first, with lr and eps as they are and
     fan-in 1. A schedule sets group["lr"] = group["base_lr"] * factor; "names" are those of "params".
     """
-    forced = model.forced_rows()
+    forced = model.sphere_rows()
     members: dict[int, dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         members.setdefault(parameter.shape[1] if name in forced else 1, {})[name] = parameter
@@ -49,7 +49,7 @@ class ForcedNormalization:
     """Keeps the forced rows of `model` on the unit sphere. Does nothing if it has none."""
 
     def __init__(self, model: nn.Module):
-        self.weights = list(model.forced_rows().values())
+        self.weights = list(model.sphere_rows().values())
 
     @torch.no_grad()
     def project_gradients(self) -> None:
