@@ -142,6 +142,8 @@ def load_autoencoder(name: str, device: torch.device | str = "cpu") -> nn.Module
     kind = config.get("_class_name") if isinstance(config, dict) else None
     if kind not in AUTOENCODERS:
         raise UserError(f"{folder}/config.json: _class_name {kind!r}: must be one of {', '.join(AUTOENCODERS)}")
+    verbosity = diffusers.utils.logging.get_verbosity()
+    diffusers.utils.logging.set_verbosity_error()  # it warns of what AutoencoderTiny itself writes into its config
     try:
         autoencoder, loading = getattr(diffusers, kind).from_pretrained(
             folder, use_safetensors=True, low_cpu_mem_usage=False, torch_dtype=torch.float32, output_loading_info=True
@@ -149,6 +151,8 @@ def load_autoencoder(name: str, device: torch.device | str = "cpu") -> nn.Module
         problems = loading["missing_keys"] or loading["unexpected_keys"] or loading["error_msgs"]
     except (OSError, ValueError, RuntimeError, TypeError) as error:
         problems = [" ".join(str(error).split())]
+    finally:
+        diffusers.utils.logging.set_verbosity(verbosity)
     if problems:
         raise UserError(f"autoencoder: {name}: weights don't load ({problems[0]}): must be a {kind} in {WEIGHTS[0]}")
     return autoencoder.requires_grad_(False).eval().to(device)
