@@ -1,0 +1,114 @@
+"""Letters and modulations -> relative step time, side by side.
+
+In:  a model of the grid, the shape of its latents, which letters and modulations.
+Out: a CSV with columns model, config, modulation, form, parameters, flops (one image, forward), step_seconds (median),
+     relative (to A with the same modulation: median over rounds of the ratio within a round), relative_low,
+     relative_high (its 95 % interval), rounds, device, threads.
+     Letters of forced weights, D and E, have a row for each form: cheap, in which this project trains (unit rows,
+     projected gradients), and textbook (EDM2's: rows normalised under autograd and put back at each step).
+
+The data are noise: times don't depend on them. All letters of a modulation are in memory at once and make their steps
+in turn, so that other work on the machine meets all alike.
+"""
+
+import argparse
+from pathlib import Path
+
+COLUMNS = (
+    "model", "config", "modulation", "form", "parameters", "flops", "step_seconds", "relative", "relative_low",
+    "relative_high", "rounds", "device", "threads",
+)  # fmt: skip
+FEWEST_ROUNDS = 6  # an interval of 95 % needs as many
+BASELINE = ("A", "cheap")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, help="such as DiT-S/2")
+    parser.add_argument("--shape", type=int, nargs=3, required=True, metavar=("C", "H", "W"), help="of the latents")
+    parser.add_argument("--classes", type=int, required=True, metavar="K")
+    parser.add_argument("--batch-size", type=int, required=True, metavar="B")
+    parser.add_argument("--configs", nargs="+", default=["A", "B", "C", "D", "E"], metavar="LETTER")
+    parser.add_argument("--modulations", nargs="+", default=["scale_shift"], metavar="MODULATION")
+    parser.add_argument("--output", type=Path, required=True, metavar="CSV")
+    parser.add_argument("--rounds", type=int, default=40, help="steps timed of each (%(default)s)")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="(%(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="(on CUDA)")
+
+
+def main(args: argparse.Namespace) -> None:
+    from ..configs import MODULATIONS, parse_model, resolve
+    from ..errors import UserError
+    from ..files import write_csv
+
+    parse_model(args.model)
+    for letter in args.configs:
+        resolve(letter)
+    if "A" not in args.configs:
+        raise UserError(f"--configs: {' '.join(args.configs)}: must hold A, to which times are relative")
+    for modulation in args.modulations:
+        if modulation not in MODULATIONS:
+            raise UserError(f"--modulations: {modulation}: must be of {', '.join(MODULATIONS)}")
+    if args.rounds < FEWEST_ROUNDS:
+        raise UserError(f"--rounds: {args.rounds}: must be at least {FEWEST_ROUNDS}")
+    channels, height, width = args.shape
+    if height != width or min(channels, height, args.classes, args.batch_size, args.threads) < 1:
+        raise UserError(
+            f"--shape {channels} {height} {width}, --classes {args.classes}, --batch-size {args.batch_size}, --threads "
+            f"{args.threads}: must be a square C H H, and all at least 1"
+        )
+
+    import torch
+
+    from ..ranks import join
+
+    device = join(args.device).device
+    torch.set_num_threads(args.threads)
+    rows = [row for modulation in args.modulations for row in _measure(args, modulation, device)]
+    write_csv(args.output, COLUMNS, rows)
+
+
+def _measure(args: argparse.Namespace, modulation: str, device) -> list[dict]:
+    """The rows of all letters in one modulation."""
+    import statistics
+
+    import torch
+
+    from ..configs import resolve
+    from ..cost import flops, relative_time, step_times, training_step
+    from ..model import create_model
+
+    on_cuda = device.type == "cuda"
+    shape, images = tuple(args.shape), args.batch_size
+    draw = torch.Generator(device).manual_seed(0)
+    x0, noise = (torch.randn(images, *shape, generator=draw, device=device) for _ in range(2))
+    t = torch.randint(1000, (images,), generator=draw, device=device)
+    y = torch.randint(args.classes, (images,), generator=draw, device=device)
+    models, steps = {}, {}
+    for letter in args.configs:
+        forced = resolve(letter).weights == "forced"
+        for form in ("cheap", "textbook") if forced else ("cheap",):
+            weights = {"weights": "normalized"} if form == "textbook" else {}
+            model = create_model(
+                args.model, letter, modulation,
+                input_size=shape[1], in_channels=shape[0], num_classes=args.classes, seed=0, **weights,
+            ).to(device)  # fmt: skip
+            models[letter, form] = model
+            steps[letter, form] = training_step(
+                model, (x0, noise, t, y), textbook=form == "textbook", precision=args.precision,
+                compile=on_cuda if args.compile is None else args.compile,
+            )  # fmt: skip
+    times = step_times(steps, args.rounds)
+    rows = []
+    for (letter, form), seconds in times.items():
+        relative, low, high = relative_time(seconds, times[BASELINE])
+        rows.append({
+            "model": args.model, "config": letter, "modulation": modulation, "form": form,
+            "parameters": sum(parameter.numel() for parameter in models[letter, form].parameters()),
+            "flops": flops(models[letter, form]), "step_seconds": f"{statistics.median(seconds):.6g}",
+            "relative": f"{relative:.4f}", "relative_low": f"{low:.4f}", "relative_high": f"{high:.4f}",
+            "rounds": args.rounds, "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+            "threads": args.threads,
+        })  # fmt: skip
+    return rows
