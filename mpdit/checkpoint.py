@@ -38,7 +38,7 @@ def save(folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata:
         try:
             save_file(dict(tensors), part, metadata={**metadata, "file_sha256": _UNSEALED})
         except SafetensorError as error:  # it wraps what the operating system said
-            raise _system_error(error, path) from None
+            raise system_error(error) from None
         _seal(part)
     there = list_checkpoints(folder)
     kept = [entry for entry in there if entry[0] <= step][-KEEP:]
@@ -104,6 +104,7 @@ def _sha256_unsealed(path: str | Path, position: int) -> str:
     return digest.hexdigest()
 
 
-def _system_error(error: SafetensorError, path: Path) -> Exception:
-    number = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else error
+def system_error(error: Exception) -> Exception:
+    """The OSError that a SafetensorError wraps, such as "File too large (os error 27)"; any other error as it is."""
+    number = isinstance(error, SafetensorError) and re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error

@@ -53,8 +53,10 @@ class Reporter:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except OSError:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        except OSError:  # nobody reads any more; what is in the buffer must go somewhere, or Python fails at exit
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 class TrainingTable:

@@ -201,7 +201,9 @@ class Run:
         if not self.first:
             return 0
         if not self.save_checkpoint(last=True):
-            self.reporter.say("stops: the last step could not be saved; training goes on from there next time")
+            self.reporter.say(
+                f"stops: the last step could not be saved; next time training goes on from step {self.saved}"
+            )
             return FAILED
         if self.logged != self.trainer.step:  # off the grid of logs: what is summed stays in the checkpoint
             self.table.append(self._row())
@@ -286,4 +288,4 @@ def device_name(ranks: Ranks) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    return getattr(checkpoint.system_error(error), "strerror", None) or str(error)
