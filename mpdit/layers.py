@@ -237,8 +237,9 @@ class MLP(nn.Module):
 def time_features(t: Tensor, embeddings: str) -> Tensor:
     """Sinusoids of timesteps t (N,) -> (N, 256) float32. `mp`: times sqrt(2), which makes their magnitude 1 exactly."""
     half = TIME_FEATURES // 2
-    frequencies = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10_000) / half))
-    angles = t.float().unsqueeze(-1) * frequencies
+    # In float64: an angle is up to 1000 times a frequency, and so is its error.
+    frequencies = torch.exp(torch.arange(half, device=t.device, dtype=torch.float64) * (-math.log(10_000) / half))
+    angles = t.float().unsqueeze(-1) * frequencies.float()
     features = torch.cat((angles.cos(), angles.sin()), dim=-1)
     return features * math.sqrt(2) if embeddings == "mp" else features
 

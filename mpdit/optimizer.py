@@ -72,7 +72,7 @@ def gradient_norm(groups: list[dict]) -> Tensor:
 
     A scalar tensor on the gradients' device, so that C, D and E compare; nothing is synchronised.
     """
-    norms = []
+    norms = [torch.zeros((), device=groups[0]["params"][0].device)]
     for group in groups:
         gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
         norms += [norm / math.sqrt(group["fan_in"]) for norm in torch._foreach_norm(gradients)] if gradients else []

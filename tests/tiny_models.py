@@ -20,11 +20,18 @@ def tiny(letter: str = "E", modulation: str = "scale_shift", seed: int = 0, **ch
 
 @torch.no_grad()
 def awaken(model: DiT, size: float = 0.3) -> DiT:
-    """Give all gains, and all weights that start at zero, values of about `size`: functions of the name alone."""
+    """Give gains, weights that start at zero and the small embeddings of A and B values that are felt, by name alone.
+
+    Heads come to a magnitude of about `size`, the condition of A and B to about 1.
+    """
     for name, parameter in model.named_parameters():
         values = torch.randn(parameter.shape, generator=generator("awaken", name))
         if name.endswith("gain"):
             parameter.copy_(size * values)
+        elif model.config.weights == "plain" and name.startswith("label_embedding"):
+            parameter.copy_(values)
+        elif model.config.weights == "plain" and name.startswith("time_embedding"):
+            parameter.copy_(values / parameter.shape[1] ** 0.5)
         elif not parameter.any():
             parameter.copy_(size * values / parameter.shape[1] ** 0.5)
     return model
