@@ -28,11 +28,11 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        tables,
-        figures,
+        TABLES.values(),
+        FIGURES.values(),
         collect("results/{name}.csv", name=AGGREGATES),
 
 
 rule figures:
     input:
-        figures,
+        FIGURES.values(),

@@ -69,7 +69,7 @@ SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
         "threads": (integer(1), 1),
         "compile": (optional(boolean), None),
         "log_every": (integer(1), 100),
-        "checkpoint_every": (integer(1), 5_000),
+        "checkpoint_every": (optional(integer(1)), None),
         "sampling_batch": (integer(1), 256),
     },
 }
@@ -309,6 +309,17 @@ class Experiment:
                 entry["scores"] += [score for score in scores if score not in entry["scores"]]
                 entry["paper_setting"] = block.paper_setting
         return {"experiment": "+".join(blocks), "runs": list(runs.values())}
+
+    def measured(self, block: str) -> dict:
+        """The options of `mpdit cost` for a block: its models, letters and modulations, and A to compare with."""
+        runs = self.blocks[block].runs
+        return {
+            "models": list(dict.fromkeys(run.model for run in runs)),
+            "configs": list(dict.fromkeys(("A", *(run.config for run in runs)))),
+            "modulations": list(dict.fromkeys(run.modulation for run in runs)),
+            "batch_size": runs[0].training["batch_size"],
+            "precision": runs[0].training["precision"],
+        }
 
     @property
     def score_file(self) -> str:

@@ -102,31 +102,61 @@ def test_flops_are_those_of_the_formula(letter):
 # --- The stage ---
 
 
-def run(tmp_path, *options):
-    output = tmp_path / "cost.csv"
-    common = ["--model", "DiT-Nano/2", "--shape", "1", "8", "8", "--classes", "10", "--batch-size", "2"]
-    status = main(["cost", *common, "--output", str(output), "--rounds", "6", "--device", "cpu", *options])
-    if status:
-        return status
-    with open(output, newline="") as file:
-        return list(csv.DictReader(file))
+@pytest.fixture
+def run(tmp_path, tiny_latents):
+    """A function that runs the stage with more options: its rows, or its exit status where that is not 0."""
+
+    def call(*options):
+        output = tmp_path / "cost.csv"
+        common = ["--models", "DiT-Nano/2", "--latents", str(tiny_latents), "--batch-size", "2", "--rounds", "6"]
+        status = main(["cost", *common, "--output", str(output), "--device", "cpu", *options])
+        if status:
+            return status
+        with open(output, newline="") as file:
+            return list(csv.DictReader(file))
+
+    return call
 
 
-def test_cost_of_letters_and_modulations(tmp_path):
-    rows = run(tmp_path, "--configs", "A", "C", "E", "--modulations", "scale_shift", "scale_rotate")
+def test_cost_of_letters_and_modulations(run, monkeypatch):
+    seconds = {("A", "cheap"): 2.0, ("C", "cheap"): 2.4, ("E", "cheap"): 2.1, ("E", "textbook"): 2.6}
+
+    def step_times(variants, rounds):
+        for step in variants.values():
+            step()
+        return {variant: [seconds[variant] * (1 + i) for i in range(rounds)] for variant in variants}
+
+    forms = []
+    training_step = cost.training_step
+    monkeypatch.setattr(cost, "step_times", step_times)
+    monkeypatch.setattr(
+        cost,
+        "training_step",
+        lambda model, batch, *, textbook, **options: (
+            forms.append((model.config.weights, textbook)) or training_step(model, batch, textbook=textbook, **options)
+        ),
+    )
+    rows = run("--configs", "A", "C", "E", "--modulations", "scale_shift", "scale_rotate")
     assert [(row["modulation"], row["config"], row["form"]) for row in rows] == [
-        (modulation, *form)
-        for modulation in ("scale_shift", "scale_rotate")
-        for form in (("A", "cheap"), ("C", "cheap"), ("E", "cheap"), ("E", "textbook"))
+        (modulation, *variant) for modulation in ("scale_shift", "scale_rotate") for variant in seconds
     ]
+    assert forms == 2 * [("plain", False), ("normalized", False), ("forced", False), ("normalized", True)]
     for row in rows:
         model = tiny(row["config"], row["modulation"])
         assert int(row["parameters"]) == sum(parameter.numel() for parameter in model.parameters())
         assert int(row["flops"]) == cost.flops(model)
-        assert 0 < float(row["relative_low"]) <= float(row["relative"]) <= float(row["relative_high"])
-        assert 0 < float(row["step_seconds"]) < 5
+        own = seconds[row["config"], row["form"]]
+        assert float(row["step_seconds"]) == pytest.approx(own * 3.5)  # the median of 1 to 6 times it
+        assert [float(row[key]) for key in ("relative", "relative_low", "relative_high")] == [own / 2] * 3
         assert (row["model"], row["rounds"], row["device"], row["threads"]) == ("DiT-Nano/2", "6", "cpu", "1")
-    assert [row["relative"] for row in rows if row["config"] == "A"] == ["1.0000", "1.0000"]
+
+
+def test_cost_is_measured(run):
+    baseline, other = run("--configs", "A", "B")
+    assert (baseline["relative"], baseline["relative_high"]) == ("1.0000", "1.0000")
+    assert float(other["relative_low"]) <= float(other["relative"]) <= float(other["relative_high"])
+    assert float(other["relative_low"]) < float(other["relative_high"])
+    assert 0 < float(other["step_seconds"]) < 5
 
 
 @pytest.mark.parametrize(
@@ -136,13 +166,14 @@ def test_cost_of_letters_and_modulations(tmp_path):
         (["--configs", "A", "F"], "unknown config 'F'"),
         (["--modulations", "twist"], "--modulations: twist: must be of scale, shift"),
         (["--rounds", "5"], "--rounds: 5: must be at least 6"),
-        (["--model", "DiT-Q/2"], "unknown model 'DiT-Q/2'"),
-        (["--shape", "1", "8", "4"], "--shape 1 8 4"),
-        (["--shape", "1", "7", "7"], "input_size is 7"),
+        (["--models", "DiT-Q/2"], "unknown model 'DiT-Q/2'"),
+        (["--models", "DiT-Nano/2", "DiT-Q/2"], "unknown model 'DiT-Q/2'"),
+        (["--batch-size", "0"], "--batch-size 0"),
+        (["--latents", "nowhere"], "nowhere: no such folder"),
     ],
 )
-def test_cost_names_what_is_wrong(tmp_path, capsys, options, message):
-    assert run(tmp_path, *options) == 2
+def test_cost_names_what_is_wrong(run, capsys, options, message):
+    assert run(*options) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

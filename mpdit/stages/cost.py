@@ -1,6 +1,6 @@
 """Letters and modulations -> relative step time, side by side.
 
-In:  a model of the grid, the shape of its latents, which letters and modulations.
+In:  models of the grid, the latents (their shape and classes), which letters and modulations.
 Out: a CSV with columns model, config, modulation, form, parameters, flops (one image, forward), step_seconds (median),
      relative (to A with the same modulation: median over rounds of the ratio within a round), relative_low,
      relative_high (its 95 % interval), rounds, device, threads.
@@ -23,9 +23,10 @@ BASELINE = ("A", "cheap")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="such as DiT-S/2")
-    parser.add_argument("--shape", type=int, nargs=3, required=True, metavar=("C", "H", "W"), help="of the latents")
-    parser.add_argument("--classes", type=int, required=True, metavar="K")
+    parser.add_argument("--models", nargs="+", required=True, metavar="MODEL", help="such as DiT-S/2")
+    parser.add_argument(
+        "--latents", type=Path, required=True, metavar="FOLDER", help="that `mpdit encode` has finished"
+    )
     parser.add_argument("--batch-size", type=int, required=True, metavar="B")
     parser.add_argument("--configs", nargs="+", default=["A", "B", "C", "D", "E"], metavar="LETTER")
     parser.add_argument("--modulations", nargs="+", default=["scale_shift"], metavar="MODULATION")
@@ -42,7 +43,8 @@ def main(args: argparse.Namespace) -> None:
     from ..errors import UserError
     from ..files import write_csv
 
-    parse_model(args.model)
+    for name in args.models:
+        parse_model(name)
     for letter in args.configs:
         resolve(letter)
     if "A" not in args.configs:
@@ -52,25 +54,28 @@ def main(args: argparse.Namespace) -> None:
             raise UserError(f"--modulations: {modulation}: must be of {', '.join(MODULATIONS)}")
     if args.rounds < FEWEST_ROUNDS:
         raise UserError(f"--rounds: {args.rounds}: must be at least {FEWEST_ROUNDS}")
-    channels, height, width = args.shape
-    if height != width or min(channels, height, args.classes, args.batch_size, args.threads) < 1:
-        raise UserError(
-            f"--shape {channels} {height} {width}, --classes {args.classes}, --batch-size {args.batch_size}, --threads "
-            f"{args.threads}: must be a square C H H, and all at least 1"
-        )
+    if min(args.batch_size, args.threads) < 1:
+        raise UserError(f"--batch-size {args.batch_size}, --threads {args.threads}: must be at least 1")
 
     import torch
 
+    from ..latents import Latents
     from ..ranks import join
 
+    latents = Latents(args.latents)
     device = join(args.device).device
     torch.set_num_threads(args.threads)
-    rows = [row for modulation in args.modulations for row in _measure(args, modulation, device)]
+    rows = [
+        row
+        for name in args.models
+        for modulation in args.modulations
+        for row in _measure(args, name, modulation, latents.shape, latents.num_classes, device)
+    ]
     write_csv(args.output, COLUMNS, rows)
 
 
-def _measure(args: argparse.Namespace, modulation: str, device) -> list[dict]:
-    """The rows of all letters in one modulation."""
+def _measure(args: argparse.Namespace, name: str, modulation: str, shape: tuple, classes: int, device) -> list[dict]:
+    """The rows of all letters of one model in one modulation; `shape` (C, H, W) of the latents."""
     import statistics
 
     import torch
@@ -80,19 +85,19 @@ def _measure(args: argparse.Namespace, modulation: str, device) -> list[dict]:
     from ..model import create_model
 
     on_cuda = device.type == "cuda"
-    shape, images = tuple(args.shape), args.batch_size
+    images = args.batch_size
     draw = torch.Generator(device).manual_seed(0)
     x0, noise = (torch.randn(images, *shape, generator=draw, device=device) for _ in range(2))
     t = torch.randint(1000, (images,), generator=draw, device=device)
-    y = torch.randint(args.classes, (images,), generator=draw, device=device)
+    y = torch.randint(classes, (images,), generator=draw, device=device)
     models, steps = {}, {}
     for letter in args.configs:
         forced = resolve(letter).weights == "forced"
         for form in ("cheap", "textbook") if forced else ("cheap",):
             weights = {"weights": "normalized"} if form == "textbook" else {}
             model = create_model(
-                args.model, letter, modulation,
-                input_size=shape[1], in_channels=shape[0], num_classes=args.classes, seed=0, **weights,
+                name, letter, modulation,
+                input_size=shape[1], in_channels=shape[0], num_classes=classes, seed=0, **weights,
             ).to(device)  # fmt: skip
             models[letter, form] = model
             steps[letter, form] = training_step(
@@ -104,7 +109,7 @@ def _measure(args: argparse.Namespace, modulation: str, device) -> list[dict]:
     for (letter, form), seconds in times.items():
         relative, low, high = relative_time(seconds, times[BASELINE])
         rows.append({
-            "model": args.model, "config": letter, "modulation": modulation, "form": form,
+            "model": name, "config": letter, "modulation": modulation, "form": form,
             "parameters": sum(parameter.numel() for parameter in models[letter, form].parameters()),
             "flops": flops(models[letter, form]), "step_seconds": f"{statistics.median(seconds):.6g}",
             "relative": f"{relative:.4f}", "relative_low": f"{low:.4f}", "relative_high": f"{high:.4f}",

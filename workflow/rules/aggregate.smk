@@ -1,4 +1,5 @@
 # Finished runs -> one CSV a subject: per block of `experiments:`, and over all of them in results/ itself.
+# Letters and modulations of a block -> relative step time.
 
 
 def finished(*blocks):
@@ -57,3 +58,17 @@ rule aggregate_all:
         collect("results/{name}.csv", name=AGGREGATES),
     shell:
         "{MPDIT} aggregate {input.plan} --runs results/runs --output results"
+
+
+rule cost:
+    input:
+        latents=ancient(LATENTS),
+        plan="results/experiments/{block}/plan.json",
+    output:
+        "results/experiments/{block}/cost.csv",
+    threads: experiment.execution["threads"]
+    params:
+        measured=lambda wildcards: options(experiment.measured(wildcards.block)),
+    shell:
+        "{MPDIT} cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution[device]}"
+        " {COMPILE} --output {output}"

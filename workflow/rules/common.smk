@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import sys
+from pathlib import Path
 
 from mpdit import paper
 from mpdit.errors import UserError

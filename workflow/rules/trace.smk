@@ -1,4 +1,4 @@
-# A trained run -> magnitudes of activations and weights; letters and modulations -> relative step time.
+# A trained run -> magnitudes of activations and weights.
 
 TRACING = options(experiment.tracing)
 

