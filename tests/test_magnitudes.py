@@ -2,14 +2,15 @@
 
 import csv
 import json
+from dataclasses import asdict
 
-import numpy as np
 import pytest
 import torch
 
 from mpdit import ema
 from mpdit.__main__ import main
 from mpdit.configs import LADDER
+from mpdit.files import write_json
 from mpdit.layers import layer_norm, magnitude
 from mpdit.magnitudes import Magnitudes, gains, probes, weight_magnitudes
 from mpdit.model import create_model
@@ -125,48 +126,43 @@ def test_gains_are_named_by_their_heads():
 # --- The stage ---
 
 
-def write_latents(folder, count=40):
-    folder.mkdir()
-    draw = np.random.default_rng(0)
-    np.save(folder / "mean.npy", draw.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8))
-    np.save(folder / "labels.npy", np.arange(count) % 10)
-    manifest = {
-        "version": 1, "shape": [1, 8, 8], "count": count, "classes": [str(i) for i in range(10)], "dtype": "uint8",
-        "posterior": False, "fingerprint": "f" * 64, "channel_mean": [0.0], "channel_std": [0.58], "autoencoder": None,
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-def write_run(folder, letter="D", modulation="scale_rotate", steps=(10, 20, 30, 40, 50), status="trained"):
-    """A run as `mpdit train` leaves it, whose weights at step n are those of the start times 1 + n/50."""
-    model = tiny(letter, modulation, active=False)
-    for step in steps:
-        weights = {name: parameter * (1 + step / 50) for name, parameter in model.named_parameters()}
-        for width in (0.05, 0.10):
-            ema.save_snapshot(folder / "snapshots", step, width, weights, "float32")
-    fields = {field: getattr(model.config, field) for field in model.config.__dataclass_fields__}
-    spec = {
-        "run": "a run", "model": "DiT-Nano/2", "config": letter, "fields": fields, "modulation": modulation, "seed": 0,
-        "training": {"ema_widths": [0.05, 0.10]},
-    }  # fmt: skip
-    folder.mkdir(exist_ok=True)
-    (folder / "spec.json").write_text(json.dumps(spec))
-    (folder / "trained.json").write_text(json.dumps({"run": "a run", "status": status, "latents": "f" * 64}))
-
-
 @pytest.fixture
-def run(tmp_path):
-    write_latents(tmp_path / "latents")
-    return tmp_path / "run"
+def run(tmp_path, tiny_latents):
+    return Run(tmp_path / "run", tiny_latents)
 
 
-def trace(run, *options):
-    output = run / "magnitudes.csv"
-    status = main(["trace", str(run), "--latents", str(run.parent / "latents"), "--output", str(output), *options])
-    if status:
-        return status
-    with open(output, newline="") as file:
-        return list(csv.DictReader(file))
+class Run:
+    """A run folder as `mpdit train` leaves it, and the stage on it."""
+
+    def __init__(self, folder, latents):
+        self.folder, self.latents = folder, latents
+        self.fingerprint = json.loads((latents / "manifest.json").read_text())["fingerprint"]
+
+    def write(self, letter="D", modulation="scale_rotate", steps=(10, 20, 30, 40, 50), status="trained"):
+        """Weights at step n are those of the start times 1 + n/50."""
+        model = tiny(letter, modulation, active=False)
+        for step in steps:
+            weights = {name: parameter * (1 + step / 50) for name, parameter in model.named_parameters()}
+            for width in (0.05, 0.10):
+                ema.save_snapshot(self.folder / "snapshots", step, width, weights, "float32")
+        spec = {
+            "run": "a run", "model": "DiT-Nano/2", "config": letter, "fields": asdict(LADDER[letter]), "seed": 0,
+            "modulation": modulation, "training": {"ema_widths": [0.05, 0.10]},
+        }  # fmt: skip
+        write_json(self.folder / "spec.json", spec)
+        self.write_trained(status=status, latents=self.fingerprint)
+
+    def write_trained(self, **fields):
+        write_json(self.folder / "trained.json", {"run": "a run", **fields})
+
+    def trace(self, *options):
+        """The rows of magnitudes.csv, or the exit status where that is not 0."""
+        output = self.folder / "magnitudes.csv"
+        status = main(["trace", str(self.folder), "--latents", str(self.latents), "--output", str(output), *options])
+        if status:
+            return status
+        with open(output, newline="") as file:
+            return list(csv.DictReader(file))
 
 
 def only(rows, **wanted):
@@ -174,8 +170,8 @@ def only(rows, **wanted):
 
 
 def test_trace_of_a_run(run):
-    write_run(run)
-    rows = trace(run, "--images", "30", "--timesteps", "50", "950", "--snapshots", "3", "--device", "cpu")
+    run.write()
+    rows = run.trace("--images", "30", "--timesteps", "50", "950", "--snapshots", "3", "--device", "cpu")
     assert [*rows[0]] == ["run", "step", "ema_width", "kind", "block", "site", "timestep", "magnitude"]
     assert {(row["step"], row["ema_width"]) for row in rows} == {
         ("0", ""),
@@ -199,29 +195,28 @@ def test_trace_of_a_run(run):
 
 
 def test_trace_of_normalized_weights_shows_their_growth(run):
-    write_run(run, "C", "scale_shift")
-    rows = trace(run, "--images", "8", "--timesteps", "500")
+    run.write("C", "scale_shift")
+    rows = run.trace("--images", "8", "--timesteps", "500")
     growth = [float(row["magnitude"]) for row in only(rows, kind="weight", block=0, site="mlp.up")]
     assert growth == pytest.approx([1, 1.2, 1.4, 1.6, 1.8, 2.0], rel=1e-6)
 
 
 def test_trace_of_a_diverged_run_is_a_header(run):
-    write_run(run, status="diverged", steps=())
-    assert trace(run) == []
-    assert (run / "magnitudes.csv").read_text() == "run,step,ema_width,kind,block,site,timestep,magnitude\n"
+    run.write(status="diverged", steps=())
+    assert run.trace() == []
+    assert (run.folder / "magnitudes.csv").read_text() == "run,step,ema_width,kind,block,site,timestep,magnitude\n"
 
 
 def test_trace_names_what_is_wrong(run, capsys):
     def message(*options):
-        assert trace(run, *options) == 2
+        assert run.trace(*options) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         return error
 
-    run.mkdir()
     assert "trained.json: no such file" in message()
-    write_run(run, steps=())
+    run.write(steps=())
     assert "no snapshots of EMA width 0.05" in message()
     assert "--timesteps [1000]" in message("--timesteps", "1000")
-    (run / "trained.json").write_text(json.dumps({"run": "a run", "status": "trained", "latents": "0" * 64}))
-    assert "latents ffffffffffff: must be those the run was trained on" in message()
+    run.write_trained(status="trained", latents="0" * 64)
+    assert f"latents {run.fingerprint[:12]}: must be those the run was trained on" in message()
