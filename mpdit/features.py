@@ -30,7 +30,7 @@ from .errors import UserError
 from .reporting import duration
 
 IMAGE_SIZE = 96  # of EfficientNet-Lite0's input: five halvings leave 3 x 3 positions to pool over
-BATCH_SIZE = {"cpu": 16, "cuda": 256}  # on the CPU a small batch stays in the cache: 16 is fastest, 128 half as fast
+BATCH_SIZE = {"cpu": 16, "cuda": 256}  # on the CPU a small batch stays in the cache and is the fastest
 PREPARATION = {  # part of the features' hash: changing one changes what the features are
     "efficientnet-lite0": f"bilinear, antialiased, to {IMAGE_SIZE}; (x - 127) / 128; pooled, 1280",
     "inception": "torch-fidelity inception-v3-compat, 2048",
@@ -143,7 +143,7 @@ def bundled_weights() -> dict[str, Tensor]:
 def efficientnet_lite0(size: int) -> EfficientNet:
     """The ImageNet-trained network, frozen, for inputs of `size`, a multiple of 32: (N, 3, size, size) -> logits.
 
-    It computes what the package's own does, 3 times as fast: batch normalisation is folded into the convolutions before
+    It computes what the package's own does, in less time: batch normalisation is folded into the convolutions before
     it, and even padding, an operation of its own there, is left to the convolutions.
     """
     network = EfficientNet.from_name("efficientnet-lite0", image_size=size)

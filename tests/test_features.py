@@ -59,7 +59,16 @@ def test_weights_and_preparation_classify_imagenet(shared_data):
         predicted = torch.cat([network(prepare(batch, 224)).argmax(dim=1) for batch in images.split(16)])
     correct = predicted == torch.arange(1000)[::16]
     assert len(correct) == 63
-    assert correct.float().mean() > 0.8
+    assert correct.float().mean() > 0.85  # with another scaling of the input, or BGR, at most 0.81
+
+
+def test_features_are_what_they_have_always_been(extractor):
+    """Stored references and scores hold for these features alone: when one of these numbers changes, the hash must."""
+    y, x = np.mgrid[:16, :16]
+    (found,) = extractor(np.stack([x * 16, y * 16, (x + y) * 8], axis=-1).astype(np.uint8)[None])
+    assert extractor.hash == "1ff1d6cb1dedc9b0"
+    assert (found.mean(), found.std(), found.max()) == pytest.approx((0.114677, 0.462088, 5.484142), abs=1e-4)
+    assert found.argmax() == 423
 
 
 def test_folding_changes_nothing_but_rounding():
