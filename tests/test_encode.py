@@ -116,6 +116,7 @@ def test_fingerprints_say_what_is_in_it_not_where_it_lay(tmp_path):
         run(data(make_zip(tmp_path / "less.zip", count=10)), tmp_path / "7"),
     ]
     assert len({latents.fingerprint for latents in [zipped, *others]}) == 5
+    assert others[0].manifest["source"]["fingerprint"] != zipped.manifest["source"]["fingerprint"]
 
 
 def test_broken_pictures_are_left_out_and_named(tmp_path):
@@ -154,12 +155,11 @@ def test_a_constant_channel_cannot_be_whitened(tmp_path):
 # Whole or not at all
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from dataclasses import replace
-sys.path.insert(0, "tests")
-from conftest import DIGITS
 from mpdit.images import open_source
 from mpdit.stages.encode import encode
+DIGITS = json.loads(sys.argv[2])
 source = open_source(DIGITS)
 def read(name):
     if name.endswith("/3000"):
@@ -170,9 +170,7 @@ encode(replace(source, read=read), DIGITS, sys.argv[1])
 
 
 def test_a_killed_encoding_starts_afresh(tmp_path):
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "out")], env={**os.environ, "PYTHONPATH": "."}
-    )
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out"), json.dumps(DIGITS)])
     assert killed.returncode == -9
     assert leftovers(tmp_path / "out") == [".labels.npy.part", ".mean.npy.part"]
     with pytest.raises(UserError, match=r"no manifest\.json"):

@@ -81,6 +81,7 @@ PALETTE.putpalette([0, 0, 0, 10, 20, 30])
         (colour("I;16", 65535, suffix="tif"), (255, 255, 255), 0),
         (colour("I", 25700, suffix="tif"), (100, 100, 100), 0),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,
 )
 def test_every_mode_becomes_rgb(content, expected, tolerance):
     image = decode_picture(content)
@@ -241,7 +242,9 @@ TRUNCATED = stored(Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.ui
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(TRUNCATED, "truncated"), (b"", "of no known format"), (b"GIF89a" + b"x" * 40, "")]
+    ("content", "reason"),
+    [(TRUNCATED, "truncated"), (b"", "of no known format"), (b"GIF89a" + b"x" * 40, "")],
+    ids=["truncated", "empty", "garbled"],
 )
 @pytest.mark.parametrize("source", ["folder", "zip"])
 def test_a_broken_picture_is_named_or_left_out(tmp_path, source, content, reason):

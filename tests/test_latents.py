@@ -53,8 +53,9 @@ def encoded(request, tmp_path_factory):
     """Class of an autoencoder, the latents of 40 digits at 16x16 and their mirror images, and the crops themselves."""
     root = tmp_path_factory.mktemp(request.param)
     data = DIGITS | {"resolution": 16, "autoencoder": saved(root / "vae", request.param), "flips": "both"}
-    encode(some_digits(40), data, root / "latents", device="cpu", batch_size=16)
-    crops = np.stack([some_digits(40).picture(index, 16).crop for index in range(40)])
+    digits = some_digits(40)
+    encode(digits, data, root / "latents", device="cpu", batch_size=16)
+    crops = np.stack([digits.picture(index, 16).crop for index in range(40)])
     return request.param, Latents(root / "latents"), torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 
