@@ -313,5 +313,5 @@ def test_progress_says_rate_and_time_left(capsys):
     progress.started -= 100
     progress.update(240)
     line = capsys.readouterr().err
-    assert line.startswith("encode: 250 of 1,000 pictures, ") and line.endswith("\n")
-    assert line.split(", ")[-2:] == ["2 images/s", "300 s left".ljust(79 - line.index("300 s")) + "\n"]
+    assert line.startswith("encode: 250 of 1,000 pictures, ")
+    assert line.split(", ")[-2:] == ["2 images/s", "300 s left\n"]

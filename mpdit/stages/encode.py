@@ -185,7 +185,7 @@ class Progress:
     def __init__(self, total: int):
         self.total, self.done = total, 0
         self.started = self.said = time.monotonic()
-        self.every, self.end = (0.5, "\r") if sys.stderr.isatty() else (10.0, "\n")
+        self.every, self.width, self.end = (0.5, 79, "\r") if sys.stderr.isatty() else (10.0, 0, "\n")
 
     def update(self, count: int) -> None:
         self.done += count
@@ -195,4 +195,4 @@ class Progress:
             rate = self.done / (now - self.started)
             left = (self.total - self.done) / rate
             line = f"encode: {self.done:,} of {self.total:,} pictures, {rate:,.0f} images/s, {left:,.0f} s left"
-            print(f"{line:<79}", end=self.end, file=sys.stderr, flush=True)
+            print(line.ljust(self.width), end=self.end, file=sys.stderr, flush=True)
