@@ -86,9 +86,9 @@ class Linear(Rows):
         super().__init__(m, n, weights, initial)
 
     def forward(self, x: Tensor, multiplier: float = 1.0) -> Tensor:
-        """`multiplier` scales the output, by way of the weight, which is smaller."""
+        """In the precision of the weight, or of autocast. `multiplier` scales the output, by way of the weight."""
         rows = self.rows()
-        return F.linear(x, rows if multiplier == 1.0 else rows * multiplier)
+        return F.linear(x.to(rows.dtype), rows if multiplier == 1.0 else rows * multiplier)
 
 
 class ZeroLinear(Linear):
