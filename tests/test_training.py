@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from test_checkpoint import largest_file
 from tiny import assert_same_run, command, environment, make_spec, rows, train_in, write_latents
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mpdit
 from mpdit import checkpoint
@@ -27,6 +28,8 @@ from mpdit.errors import UserError
 from mpdit.interruption import STATUS
 from mpdit.latents import Latents
 from mpdit.model import create_model
+from mpdit.optimizer import force_rows
+from mpdit.ranks import Ranks
 from mpdit.schedule import SCHEDULES, rate_factor
 from mpdit.seeds import generator
 from mpdit.trainer import Trainer
@@ -122,18 +125,22 @@ def test_plain_weights_are_the_checkpoint_s(whole):
 # Against a plain loop
 
 
+@pytest.mark.parametrize("config", ["A", "E"])
 @pytest.mark.parametrize("clip", [None, 0.01])
-def test_the_loop_is_adam_on_the_hybrid_loss(tmp_path, clip):
-    """A's run equals the loop anybody would write, draws and all."""
+def test_the_loop_is_adam_on_the_hybrid_loss(tmp_path, config, clip):
+    """A run equals the loop anybody would write, draws and all; E's in the textbook form of forced normalisation."""
     folder = write_latents(tmp_path / "latents", count=20)
-    spec = make_spec("A", lr=0.003, steps=5, gradient_clip=clip)
+    spec = make_spec(config, lr=0.003, steps=5, gradient_clip=clip)
     assert train_in(tmp_path / "run", spec, folder) == 0
 
     latents, diffusion = Latents(folder), Diffusion()
-    model = create_model("DiT-Nano/2", "A", input_size=4, in_channels=2, num_classes=3, seed=0)
+    form = {} if config == "A" else {"weights": "normalized"}  # rows divided by their norm in the forward pass
+    model = create_model("DiT-Nano/2", config, input_size=4, in_channels=2, num_classes=3, seed=0, **form)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003, betas=(0.9, 0.99))
     epochs = torch.cat([torch.randperm(20, generator=generator(0, "order", epoch)) for epoch in range(2)])
     for step in range(1, 6):
+        if form:
+            force_rows([parameter for parameter in model.parameters() if parameter.ndim == 2])
         x0, y = latents.batch(epochs[8 * (step - 1) : 8 * step])
         noise = torch.randn(8, 2, 4, 4, generator=generator(0, "noise", step))
         t = torch.randint(1000, (8,), generator=generator(0, "t", step))
@@ -148,7 +155,8 @@ def test_the_loop_is_adam_on_the_hybrid_loss(tmp_path, clip):
         optimizer.step()
     trained = load_file(tmp_path / "run" / "checkpoints" / "step-00000005.safetensors")
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(trained[f"model/{name}"], parameter.detach(), rtol=1e-4, atol=1e-6)
+        expected = nn.functional.normalize(parameter, dim=-1) if form and parameter.ndim == 2 else parameter
+        torch.testing.assert_close(trained[f"model/{name}"], expected.detach(), rtol=1e-4, atol=2e-6)
     assert float(rows(tmp_path / "run")[-1]["lr"]) == 0.003
 
 
@@ -158,6 +166,58 @@ def test_forced_rows_stay_on_the_sphere(whole):
         if name.startswith("model/") and weight.ndim == 2:
             norms = torch.linalg.vector_norm(weight, dim=-1)
             torch.testing.assert_close(norms, torch.ones_like(norms))
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses every operation that makes the host wait for a device: reading a value, or a size that depends on one."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        assert function not in (
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.masked_select.default,
+        ), function
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("config", ["A", "C", "E"])
+def test_no_step_waits_for_the_device(latents, config, monkeypatch):
+    trainer = Trainer(make_spec(config, gradient_clip=1.0), Latents(latents), Ranks(0, 1, torch.device("cpu")))
+    trainer.advance()
+    for name in ("tolist", "cpu", "numpy"):
+        monkeypatch.setattr(torch.Tensor, name, lambda tensor: pytest.fail("the host waits for the device"))
+    with NoWaiting():
+        trainer.advance()
+        trainer.advance()
+        with pytest.raises(AssertionError):
+            bool(trainer.tally.bad_step)
+
+
+@pytest.mark.slow
+def test_compiled_training_is_training(tmp_path, latents, whole, monkeypatch):
+    """All but the code generator, which takes minutes on a CPU: the step is captured and replayed as graphs."""
+    compiled = []
+
+    def compile(function, mode=None):
+        compiled.append(function)
+        return torch_compile(function, backend="aot_eager", fullgraph=True)
+
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", compile)
+    assert train_in(tmp_path, make_spec(), latents, compile=True) == 0
+    assert len(compiled) == 3  # the loss, the projection, the renormalisation
+    for ours, eager in zip(rows(tmp_path), rows(whole), strict=True):
+        assert {key: float(value) for key, value in ours.items()} == pytest.approx(
+            {key: float(value) for key, value in eager.items()}, rel=1e-4
+        )
+
+
+def test_bfloat16_is_an_autocast_of_the_model_alone(tmp_path, latents, whole):
+    assert train_in(tmp_path, make_spec(precision="bfloat16"), latents) == 0
+    state = load_file(tmp_path / "checkpoints" / "step-00000012.safetensors")
+    assert {str(tensor.dtype) for name, tensor in state.items() if not name.startswith("tally/")} == {"torch.float32"}
+    ours, exact = (float(rows(folder)[-1]["loss"]) for folder in (tmp_path, whole))
+    assert ours != exact and ours == pytest.approx(exact, rel=0.02)
 
 
 # Going on

@@ -1,0 +1,206 @@
+"""Speed of the training loop: steps and images a second, FLOPs utilisation, waiting for data, memory, overhead.
+
+    python benchmarks/training.py                     # the study on a laptop: DiT-Nano/2, 8x8 pixels, one CPU thread
+    python benchmarks/training.py --device cuda       # the paper's: DiT-S/2, 4x16x16 latents, batch 256, bfloat16
+    python benchmarks/training.py --device cuda --model DiT-XS/2 --configs A E
+
+The loop is the one of `mpdit train`, on random latents: batches, draws, step, EMAs, sums, a log every --steps steps.
+"bare" is forward, loss, backward, fused Adam (and forced normalization, where the letter has it) on one fixed batch.
+Letters and forms are timed in turn, --steps steps each, in --rounds rounds; ratios are medians over rounds of the ratio
+within a round, with a 95 % interval. Loading compares batches from `mpdit.data` with a DataLoader of items.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mpdit.configs import LADDER
+from mpdit.cost import flops, relative_time, step_times, training_step
+from mpdit.data import Batches
+from mpdit.interruption import Interruption
+from mpdit.latents import Latents, to_raw
+from mpdit.provenance import peak_memory
+from mpdit.ranks import join
+from mpdit.trainer import Trainer
+
+# Peak of dense matrix products in bfloat16, FLOP/s, from the vendor's data sheets; elsewhere it is measured.
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+DEFAULTS = {
+    "cpu": {"model": "DiT-Nano/2", "shape": [1, 8, 8], "batch_size": 128, "precision": "float32", "count": 5_000},
+    "cuda": {"model": "DiT-S/2", "shape": [4, 16, 16], "batch_size": 256, "precision": "bfloat16", "count": 200_000},
+}
+
+
+def write_latents(folder: Path, count: int, shape: list[int]) -> Latents:
+    """A store of random pixels (one channel) or of latents with a posterior."""
+    rng, pixels = np.random.default_rng(0), shape[0] == 1
+    if pixels:
+        np.save(folder / "mean.npy", rng.integers(0, 256, (count, *shape), np.uint8))
+    else:
+        np.save(folder / "mean.npy", rng.standard_normal((count, *shape), np.float32).astype(np.float16))
+        np.save(folder / "std.npy", np.full((count, *shape), 0.1, np.float16))
+    np.save(folder / "labels.npy", rng.integers(0, 10, count))
+    manifest = {
+        "version": 1, "name": "random", "count": count, "shape": shape, "classes": [str(i) for i in range(10)],
+        "dtype": "uint8" if pixels else "float16", "posterior": not pixels, "autoencoder": None,
+        "channel_mean": [0.0] * shape[0], "channel_std": [0.6 if pixels else 1.0] * shape[0], "fingerprint": "0" * 64,
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return Latents(folder)
+
+
+def make_trainer(arguments: argparse.Namespace, letter: str, latents: Latents) -> Trainer:
+    training = {
+        "steps": 10**6, "batch_size": arguments.batch_size, "schedule": "inverse_sqrt", "warmup_steps": 100,
+        "decay_start": 1000, "betas": [0.9, 0.99], "label_dropout": 0.1, "gradient_clip": None,
+        "precision": arguments.precision, "ema_widths": [0.05, 0.1], "snapshots": 1, "snapshot_dtype": "float32",
+    }  # fmt: skip
+    spec = {
+        "model": arguments.model, "fields": asdict(LADDER[letter]), "modulation": "scale_shift", "seed": 0,
+        "lr": 1e-3, "training": training,
+    }  # fmt: skip
+    return Trainer(spec, latents, join(arguments.device), arguments.compile)
+
+
+def loop(trainer: Trainer, interruption: Interruption, steps: int) -> Callable[[], None]:
+    """`steps` steps as `mpdit train` makes them, and a log."""
+
+    def block() -> None:
+        for _ in range(steps):
+            interruption.reason()
+            trainer.advance()
+        assert not trainer.tally.bad_step, "the run has diverged: its time means nothing"
+        trainer.tally.means(), trainer.weight_norm()
+        trainer.tally.reset()
+
+    return block
+
+
+class Items(Dataset):
+    """The latents one by one, as a data loader wants them."""
+
+    def __init__(self, latents: Latents):
+        self.latents, (self.offset, self.scale) = latents, latents.whitening()
+
+    def __len__(self) -> int:
+        return self.latents.count
+
+    def __getitem__(self, index: int):
+        x = to_raw(torch.from_numpy(self.latents.mean[index].copy()))
+        if self.latents.std is not None:
+            x = x + torch.from_numpy(self.latents.std[index].copy()).float() * torch.randn(x.shape)
+        return (x - self.offset) / self.scale, self.latents.labels[index].copy()
+
+
+def loading(latents: Latents, arguments: argparse.Namespace) -> None:
+    """Print batches a second of three ways to load."""
+    device, size = torch.device(arguments.device), arguments.batch_size
+    loader = DataLoader(Items(latents), size, shuffle=True, drop_last=True)
+    items = iter([])
+
+    def from_items() -> None:
+        nonlocal items
+        batch = next(items, None)
+        if batch is None:
+            items = iter(loader)
+            batch = next(items)
+        batch[0].to(device), batch[1].to(device)
+
+    variants = {"DataLoader of items": from_items}
+    for name, resident in (("read from disk", False), ("resident", True)):
+        batches = Batches(latents, 0, size, device, resident=resident)
+        counter = iter(range(1, 10**9))
+        variants[name] = lambda batches=batches, counter=counter: batches(next(counter))
+    times = step_times(variants, 10 * arguments.rounds)
+    for name, seconds in times.items():
+        ratio = 1 / relative_time(seconds, times["DataLoader of items"])[0]
+        rate = 1 / statistics.median(seconds)
+        print(f"loading, {name:<20} {rate:10.1f} batches/s {ratio:8.1f} x the DataLoader")
+
+
+def peak_rate(arguments: argparse.Namespace) -> tuple[float, str]:
+    """FLOP/s of matrix products that the device is capable of, and how that is known."""
+    if arguments.device == "cuda":
+        name = torch.cuda.get_device_name()
+        for known, peak in PEAKS.items():
+            if known in name and arguments.precision == "bfloat16":
+                return peak, f"{known} data sheet"
+    n = 8192 if arguments.device == "cuda" else 1024
+    a = torch.randn(n, n, device=arguments.device, dtype=getattr(torch, arguments.precision))
+    seconds = step_times({"product": lambda: a @ a}, 10)["product"]
+    return 2 * n**3 / min(seconds), "matrix products measured here"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--model")
+    parser.add_argument("--configs", nargs="+", choices=LADDER, default=["E"])
+    parser.add_argument("--shape", nargs=3, type=int, metavar=("C", "H", "W"))
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"))
+    parser.add_argument("--count", type=int, help="images in the data set")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="on CUDA, where not given")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU (1)")
+    parser.add_argument("--steps", type=int, default=50, help="between two logs (50)")
+    parser.add_argument("--rounds", type=int, default=7, help="(7)")
+    arguments = parser.parse_args()
+    for name, value in DEFAULTS[arguments.device].items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+    arguments.compile = arguments.device == "cuda" if arguments.compile is None else arguments.compile
+    torch.set_num_threads(arguments.threads)
+    print(
+        f"{arguments.model}, batch {arguments.batch_size} of {arguments.shape}, {arguments.precision}, "
+        f"{torch.cuda.get_device_name() if arguments.device == 'cuda' else f'CPU, {arguments.threads} threads'}, "
+        f"{'compiled' if arguments.compile else 'eager'}, torch {torch.__version__}"
+    )
+    with TemporaryDirectory() as folder, Interruption() as interruption:
+        latents = write_latents(Path(folder), arguments.count, arguments.shape)
+        loading(latents, arguments)
+        measure(latents, arguments, interruption)
+
+
+def measure(latents: Latents, arguments: argparse.Namespace, interruption: Interruption) -> None:
+    """Print the speed of the loop for each letter, and its overhead."""
+    trainers, variants = {}, {}
+    for letter in arguments.configs:
+        trainers[letter] = trainer = make_trainer(arguments, letter, latents)
+        variants[letter] = loop(trainer, interruption, arguments.steps)
+        twin, batch = deepcopy(trainer.model), trainer.batch(1)
+        step = training_step(twin, batch, precision=arguments.precision, compile=arguments.compile)
+        variants[f"{letter} bare"] = lambda step=step: [step() for _ in range(arguments.steps)]
+    start = time.perf_counter()
+    times = step_times(variants, arguments.rounds)
+    elapsed = time.perf_counter() - start
+    peak, source = peak_rate(arguments)
+    for letter, trainer in trainers.items():
+        rate = arguments.steps / statistics.median(times[letter])
+        images = rate * arguments.batch_size
+        use = 3 * flops(trainer.model) * images / peak  # the backward pass costs twice the forward pass
+        print(
+            f"{letter}: {rate:.1f} steps/s, {images:,.0f} images/s, {use:.1%} of {peak / 1e12:.3g} TFLOP/s ({source})"
+        )
+        print(f"{letter}: waiting for data {trainer.batches.waited / elapsed:.2%} of the time")
+        ratio, low, high = relative_time(times[letter], times[f"{letter} bare"])
+        print(f"{letter}: overhead of the loop over bare steps {ratio - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%})")
+        if letter != arguments.configs[0]:
+            ratio, low, high = relative_time(times[letter], times[arguments.configs[0]])
+            print(f"{letter}: step time {ratio:.3f} of {arguments.configs[0]}'s ({low:.3f} to {high:.3f})")
+    print(
+        f"peak memory of this process {peak_memory(torch.device(arguments.device)) / 1e6:,.0f} MB, all models together"
+    )
+
+
+if __name__ == "__main__":
+    main()
