@@ -17,6 +17,7 @@ from typing import Any
 from .configs import LADDER, MODELS, MODULATIONS, parse_model, resolve
 from .errors import UserError
 from .fields import Kind, boolean, choice, integer, list_of, optional, real, slug, text
+from .files import read_json
 
 REQUIRED = object()
 
@@ -43,7 +44,7 @@ SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
         "precision": (choice("float32", "bfloat16"), "bfloat16"),
         "ema_widths": (list_of(real(0.01, 0.28)), (0.05, 0.10)),
         "snapshots": (integer(1), 64),
-        "snapshot_dtype": (choice("float16", "float32"), "float32"),
+        "snapshot_dtype": (choice("float16", "float32"), "float16"),
     },
     "sampling": {
         "sampler": (choice("ddpm", "ddim", "dpm_solver"), "ddpm"),
@@ -130,6 +131,16 @@ def check_data(data) -> dict:
     if data["source"] != "mnist" and data["path"] is None:
         raise UserError(f"data.path: missing, must name the {data['source']} of images")
     return data
+
+
+def read_data(text: str) -> dict:
+    """The `data` mapping of a command line: a JSON file, or the JSON itself; checked."""
+    if not text.lstrip().startswith("{"):
+        return check_data(read_json(text))
+    try:
+        return check_data(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise UserError(f"DATA_JSON: not valid JSON ({error}): must be a file or a JSON mapping") from None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

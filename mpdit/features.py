@@ -7,8 +7,6 @@ Importing this module registers it with torch-fidelity, whose `calculate_metrics
 
 import hashlib
 import io
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -27,7 +25,6 @@ from torch_fidelity.registry import register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
 from .errors import UserError
-from .reporting import duration
 
 IMAGE_SIZE = 96  # of EfficientNet-Lite0's input: five halvings leave 3 x 3 positions to pool over
 BATCH_SIZE = {"cpu": 16, "cuda": 256}  # on the CPU a small batch stays in the cache and is the fastest
@@ -202,26 +199,3 @@ def _as_file(state: dict[str, Tensor]) -> io.BytesIO:
     torch.save(state, file)
     file.seek(0)
     return file
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Progress
-
-
-def with_progress(images: Iterable[np.ndarray], total: int) -> Iterator[np.ndarray]:
-    """The same images; how many have gone by, images/s and time left are said on standard error.
-
-    In a terminal the line is redrawn each second; elsewhere (a job's log) one is written every ten.
-    """
-    start = said = time.monotonic()
-    every, end = (1, "\r") if sys.stderr.isatty() else (10, "\n")
-    done = 0
-    for done, image in enumerate(images, start=1):
-        yield image
-        now = time.monotonic()
-        if now - said >= every:
-            said, rate = now, done / (now - start)
-            left = duration((total - done) / rate)
-            print(f"features: {done}/{total} images, {rate:.0f} images/s, {left} left ", end=end, file=sys.stderr)
-    seconds = time.monotonic() - start
-    print(f"features: {done} images in {duration(seconds)}, {done / max(seconds, 1e-9):.0f} images/s", file=sys.stderr)

@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from .files import write_csv
+from .progress import EVERY
 
 COLUMNS = (
     "step", "loss", "simple", "variational", "loss_q1", "loss_q2", "loss_q3", "loss_q4",
     "grad_norm", "lr", "weight_norm", "images_per_second", "seconds", "memory_mb", "status",
 )  # fmt: skip
 DETERMINISTIC = COLUMNS[: COLUMNS.index("images_per_second")]  # on the CPU: the others measure the machine
-PROGRESS_EVERY = 10.0  # seconds between lines of progress where they are not drawn over one another
 
 
 class Reporter:
@@ -27,7 +27,7 @@ class Reporter:
     def __init__(self, run: str, log: Path, redraw: bool = False, silent: bool = False):
         self.run, self.log, self.silent = run, log, silent
         self.redraw = redraw and sys.stdout.isatty()  # progress lines replace one another
-        self._last_progress = -PROGRESS_EVERY
+        self._last_progress = -EVERY
         self._drawn = 0
 
     def say(self, text: str) -> None:
@@ -41,7 +41,7 @@ class Reporter:
 
     def progress(self, text: str) -> None:
         """A line that is worth saying now and then."""
-        if time.monotonic() - self._last_progress >= PROGRESS_EVERY:
+        if time.monotonic() - self._last_progress >= EVERY:
             self._last_progress = time.monotonic()
             self.say(text)
         elif self.redraw:
@@ -110,13 +110,3 @@ def _read(path: Path) -> list[dict]:
         for row in rows
         if tuple(row) == COLUMNS and row["status"] and row["step"].isdigit()
     ]
-
-
-def duration(seconds: float) -> str:
-    """Such as "42 s", "3 min 05 s", "7 h 12 min"."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"

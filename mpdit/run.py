@@ -16,9 +16,10 @@ from .ema import list_snapshots, save_snapshot
 from .errors import UserError
 from .files import read_json, replacing, write_json
 from .interruption import STATUS
+from .progress import duration
 from .provenance import commit, peak_memory, versions
 from .ranks import Ranks
-from .reporting import Reporter, TrainingTable, duration
+from .reporting import Reporter, TrainingTable
 from .trainer import Trainer
 
 FAILED = 1  # exit status where something could not be written that has to be

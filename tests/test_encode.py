@@ -21,7 +21,7 @@ from mpdit.__main__ import main
 from mpdit.errors import UserError
 from mpdit.images import Source, images, open_source
 from mpdit.latents import Latents
-from mpdit.stages.encode import Progress, encode
+from mpdit.stages.encode import encode
 from mpdit.store import ChannelStatistics
 
 
@@ -303,15 +303,3 @@ def test_pixels_do_not_wait_for_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n")
-
-
-def test_progress_says_rate_and_time_left(capsys):
-    progress = Progress(total=1000)
-    progress.update(10)
-    assert capsys.readouterr().err == ""
-    progress.said -= 11
-    progress.started -= 100
-    progress.update(240)
-    line = capsys.readouterr().err
-    assert line.startswith("encode: 250 of 1,000 pictures, ")
-    assert line.split(", ")[-2:] == ["2 images/s", "300 s left\n"]

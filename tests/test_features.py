@@ -145,15 +145,6 @@ def test_hash_is_of_weights_and_preparation():
     assert digest != features._digest(state, "upside down")
 
 
-def test_progress_says_rate_and_time_left(capsys, monkeypatch):
-    clock = iter(range(0, 1000, 6))
-    monkeypatch.setattr(features.time, "monotonic", lambda: float(next(clock)))
-    assert list(features.with_progress(iter("abcd"), 4)) == list("abcd")
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].strip() == "features: 2/4 images, 0 images/s, 12 s left"
-    assert lines[-1] == "features: 4 images in 30 s, 0 images/s"
-
-
 # What can be wrong
 
 

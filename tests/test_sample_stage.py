@@ -14,7 +14,7 @@ from mpdit.__main__ import main
 from mpdit.configs import LADDER
 from mpdit.files import write_json
 from mpdit.model import create_model
-from mpdit.stages.sample import Progress, draw_grid
+from mpdit.stages.sample import draw_grid
 
 TRAINED_STEP = 40
 
@@ -182,25 +182,3 @@ def test_grid_enlarges_small_images_alone():
     for size, drawn in ((8, 64), (28, 56), (64, 64), (128, 128)):
         black = np.zeros((size, size, 3), np.uint8)
         assert draw_grid({(0, 0): black, (0, 1): black}).size == (2 * (drawn + 2) + 2, drawn + 4)
-
-
-def test_progress_says_a_line_now_and_then_and_redraws_in_a_terminal(capsys, monkeypatch):
-    clock = iter([0.0, 4.0, 10.0, 12.0, 21.0])
-    monkeypatch.setattr("mpdit.stages.sample.time.monotonic", lambda: next(clock))
-    progress = Progress("run", 100)
-    for done in (10, 25.5, 30):
-        progress.update(done)
-    progress.finish()
-    lines = "run: 25/100 images, 2.55 images/s, 29 s left\nrun: 100 images in 21 s, 4.762 images/s\n"
-    assert capsys.readouterr().out == lines
-
-    clock = iter([0.0, 1.0, 2.0, 4.0])
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    progress = Progress("run", 100)
-    progress.update(10)
-    progress.update(50)
-    progress.finish()
-    first, second, third = capsys.readouterr().out.split("\r")
-    assert first == "run: 10/100 images, 10 images/s, 9 s left"
-    assert second == "run: 50/100 images, 25 images/s, 2 s left"
-    assert third.rstrip(" \n") == "run: 100 images in 4 s, 25 images/s" and third.endswith("\n")

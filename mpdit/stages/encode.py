@@ -9,7 +9,6 @@ Out: FOLDER with mean.npy, std.npy (where the autoencoder has a posterior), labe
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -18,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..experiment import check_data
-from ..files import read_json
+from ..experiment import read_data
 from ..images import FILTER, Source, open_source, pictures
+from ..progress import Progress
 from ..store import ChannelStatistics, StoreWriter
 
 # uint8 crops (B, R, R, C) and the pictures' names -> {"mean": (B, C', H, W), "std": the same, where there is one}
@@ -35,7 +34,7 @@ def add_arguments(parser) -> None:
 
 
 def main(args) -> None:
-    data = check_data(_parse(args.data))
+    data = read_data(args.data)
     if args.batch_size < 1:
         raise UserError(f"--batch-size: {args.batch_size}: must be at least 1")
     started = time.monotonic()
@@ -45,15 +44,6 @@ def main(args) -> None:
         f"encode: {manifest['count']:,} images of {len(manifest['classes'])} classes as {tuple(manifest['shape'])} "
         f"{manifest['dtype']} in {time.monotonic() - started:.1f} s{skipped}: {args.output}"
     )
-
-
-def _parse(data: str):
-    if not data.lstrip().startswith("{"):
-        return read_json(data)
-    try:
-        return json.loads(data)
-    except json.JSONDecodeError as error:
-        raise UserError(f"DATA_JSON: not valid JSON ({error}): must be a file or a JSON mapping") from None
 
 
 def encode(source: Source, data: Mapping, folder: str | Path, device: str = "auto", batch_size: int = 64) -> dict:
@@ -66,7 +56,7 @@ def encode(source: Source, data: Mapping, folder: str | Path, device: str = "aut
     encoder, autoencoder = _encoder(data, source.channels, device)
     copies = 2 if data["flips"] == "both" else 1
     contents, skipped, per_class = hashlib.sha256(), [], np.zeros(len(source.classes), dtype=np.int64)
-    statistics, progress = None, Progress(len(source))
+    statistics, progress, done = None, Progress("encode", len(source)), 0
     stream = pictures(source, data)
     with StoreWriter(folder, capacity=len(source) * copies) as store:
         while batch := list(islice(stream, batch_size)):
@@ -84,7 +74,8 @@ def encode(source: Source, data: Mapping, folder: str | Path, device: str = "aut
                 raw = latents["mean"] if autoencoder else latents["mean"] / 127.5 - 1  # (B, C', H, W)
                 statistics = statistics or ChannelStatistics(raw.shape[1])
                 statistics.update(raw, latents.get("std"))
-            progress.update(len(batch))
+            done += len(batch)
+            progress.update(done)
         _check_contents(source, per_class, statistics)
         manifest = {
             "version": 1,
@@ -177,22 +168,3 @@ def _autoencoder_encoder(name: str, resolution: int, channels: int, device: str)
         return {key: latent.numpy() for key, latent in stored.items()}
 
     return encode_crops, describe_autoencoder(name, autoencoder)
-
-
-class Progress:
-    """Images/s and time left on standard error: in place on a terminal, otherwise a line every ten seconds."""
-
-    def __init__(self, total: int):
-        self.total, self.done = total, 0
-        self.started = self.said = time.monotonic()
-        self.every, self.width, self.end = (0.5, 79, "\r") if sys.stderr.isatty() else (10.0, 0, "\n")
-
-    def update(self, count: int) -> None:
-        self.done += count
-        now = time.monotonic()
-        if now - self.said >= self.every:
-            self.said = now
-            rate = self.done / (now - self.started)
-            left = (self.total - self.done) / rate
-            line = f"encode: {self.done:,} of {self.total:,} pictures, {rate:,.0f} images/s, {left:,.0f} s left"
-            print(line.ljust(self.width), end=self.end, file=sys.stderr, flush=True)

@@ -10,8 +10,6 @@ many) are drawn at random and compared with the statistics of all the others, so
 perfect model would score about the floor.
 """
 
-import json
-
 
 def add_arguments(parser):
     parser.add_argument("data", metavar="DATA_JSON", help="the data section: a JSON file, or the JSON itself")
@@ -28,15 +26,16 @@ def main(args):
     import numpy as np
 
     from ..errors import UserError
-    from ..experiment import check_data
-    from ..features import load_extractor, with_progress
+    from ..experiment import read_data
+    from ..features import load_extractor
     from ..images import open_source, pictures
     from ..metrics import Reference, reference_statistics
+    from ..progress import with_progress
     from ..seeds import seed_of
 
     if args.count < 2:
         raise UserError(f"--count: {args.count}: must be at least 2")
-    data = check_data(_read(args.data))
+    data = read_data(args.data)
     extractor = load_extractor(args.features, args.weights, args.device)
     source = open_source(data)
     digest = hashlib.sha256(extractor.hash.encode())
@@ -49,7 +48,7 @@ def main(args):
                 digest.update(image.tobytes())
                 yield image
 
-    features = extractor.batches(with_progress(images(), len(source)))
+    features = extractor.batches(with_progress("reference", images(), len(source)))
     # Drawn by a fixed key: every run is compared with the same reference, whatever its own seed.
     rng = np.random.default_rng(seed_of("reference"))
     moments, rows, floor = reference_statistics(features, args.count, rng)
@@ -64,15 +63,3 @@ def main(args):
         rows=rows,
         **floor,
     ).save(args.output)
-
-
-def _read(text: str):
-    from ..errors import UserError
-    from ..files import read_json
-
-    if not text.lstrip().startswith("{"):
-        return read_json(text)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"DATA_JSON: not valid JSON ({error}): must be a file or a JSON mapping") from None

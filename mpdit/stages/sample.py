@@ -9,21 +9,18 @@ Image i has label i mod classes, and its noise is a function of (seed, i): the b
 A run that diverged gives an empty samples.npz and a grid.png that says so.
 """
 
-import sys
-import time
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
 from ..files import read_json, replacing, write_json
+from ..progress import Progress
 from ..provenance import commit
-from ..reporting import duration
 
 GRID_COLUMNS, GRID_ROWS = 16, 10
 PICTURE = 64  # pixels: smaller images are enlarged in the grid, by a whole factor, up to this or just below
 GAP = 2  # pixels between pictures
-PROGRESS_EVERY = 10.0  # seconds between lines of progress where they are not drawn over one another
 
 
 def add_arguments(parser) -> None:
@@ -229,32 +226,3 @@ def draw_text(text: str):
     picture = Image.new("RGB", (round(right - left) + 32, round(bottom - top) + 32), "white")
     ImageDraw.Draw(picture).text((16 - left, 16 - top), text, fill="black", font=font)
     return picture
-
-
-class Progress:
-    """A line of images done, images/s and time left: redrawn in a terminal, else said every ten seconds."""
-
-    def __init__(self, name: str, count: int):
-        self.name, self.count = name, count
-        self.started = time.monotonic()
-        self.redraw = sys.stdout.isatty()
-        self._said, self._drawn = self.started, 0
-
-    def update(self, done: float) -> None:
-        now = time.monotonic()
-        if now - self._said < (0.1 if self.redraw else PROGRESS_EVERY):
-            return
-        self._said = now
-        rate = done / (now - self.started)
-        left = (self.count - done) / rate
-        self._print(f"{int(done)}/{self.count} images, {rate:.4g} images/s, {duration(left)} left", redraw=self.redraw)
-
-    def finish(self) -> None:
-        seconds = time.monotonic() - self.started
-        self._print(f"{self.count} images in {duration(seconds)}, {self.count / seconds:.4g} images/s", redraw=False)
-
-    def _print(self, text: str, redraw: bool) -> None:
-        line = f"{self.name}: {text}"
-        start = "\r" if self._drawn else ""
-        print(start + line.ljust(self._drawn), end="" if redraw else "\n", flush=True)
-        self._drawn = len(line) if redraw else 0

@@ -32,9 +32,10 @@ def main(args):
     import numpy as np
 
     from ..errors import UserError
-    from ..features import load_extractor, with_progress
+    from ..features import load_extractor
     from ..files import read_json, write_csv
     from ..metrics import Reference, score
+    from ..progress import with_progress
     from ..provenance import commit
 
     protocol_file = Path(args.samples).parent / "protocol.json"
@@ -57,7 +58,7 @@ def main(args):
             f"{args.reference}: {reference.features} with hash {reference.features_hash}: must be made again with the "
             f"features that are used here, {extractor.hash}"
         )
-    features = np.concatenate(list(extractor.batches(with_progress(images, len(images)))))
+    features = np.concatenate(list(extractor.batches(with_progress("score", images, len(images)))))
     row = {
         **{name: protocol[name] for name in PROTOCOL},
         "ema_width": "none" if protocol["ema_width"] is None else protocol["ema_width"],

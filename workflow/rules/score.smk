@@ -1,7 +1,8 @@
 # Real images -> reference statistics, once a data set; images and reference -> distances.
 
-SCORING = options({"features": experiment.scoring["features"], "weights": experiment.scoring["weights"]})
-REFERENCE = f"results/reference/{experiment.data_name}-{experiment.scoring['features']}-n{{drawn}}.npz"
+FEATURES = experiment.scoring["features"]
+WEIGHTS = options({"weights": experiment.scoring["weights"]})
+REFERENCE = f"results/reference/{experiment.data_name}-{FEATURES}-n{{drawn}}.npz"
 
 
 rule reference:
@@ -10,7 +11,7 @@ rule reference:
     wildcard_constraints:
         drawn=r"\d+",
     shell:
-        "{MPDIT} reference {DATA} {SCORING} --count {wildcards.drawn}"
+        "{MPDIT} reference {DATA} --features {FEATURES} {WEIGHTS} --count {wildcards.drawn}"
         " --device {experiment.execution[device]} --output {output}"
 
 
@@ -21,5 +22,5 @@ rule score:
     output:
         f"results/runs/{{run}}/samples/{{protocol}}/{experiment.score_file}",
     shell:
-        "{MPDIT} score {input.samples} --reference {input.reference}"
+        "{MPDIT} score {input.samples} --reference {input.reference} {WEIGHTS}"
         " --device {experiment.execution[device]} --output {output}"
