@@ -1,5 +1,6 @@
 """Batches of whitened latents as training eats them: gathered whole, on the device, no Python for a single item."""
 
+import math
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from .seeds import generator
 
 RESIDENT_SHARE = 0.5  # of the free memory that latents may take; larger ones stay on disk
 PREFETCH = 4  # batches read ahead from disk
-CHUNK = 2**28  # bytes copied at a time
+PIECE = 2**26  # bytes copied to the device at a time
 
 
 class Batches:
@@ -118,10 +119,13 @@ def _as_tensor(array: np.memmap) -> Tensor:
 
 
 def _to_device(array: np.memmap, device: torch.device) -> Tensor:
-    """A copy on the device, made in pieces so that the host never holds a second one."""
-    source = _as_tensor(array)
-    rows = torch.empty(source.shape, dtype=source.dtype, device=device)
-    piece = max(1, CHUNK // max(1, array.nbytes // len(array)))
-    for start in range(0, len(array), piece):
-        rows[start : start + piece].copy_(source[start : start + piece])
+    """A copy on the device, read from the file in pieces: what a memory map has read would count as memory, too."""
+    rows = torch.empty(array.shape, dtype=_as_tensor(array).dtype, device=device)
+    items = math.prod(array.shape[1:])
+    piece = max(1, PIECE // (items * array.itemsize))  # rows
+    with open(array.filename, "rb") as file:
+        file.seek(array.offset)
+        for part in rows.split(piece):
+            read = np.fromfile(file, array.dtype, count=len(part) * items)
+            part.copy_(torch.from_numpy(read).view(part.shape))
     return rows

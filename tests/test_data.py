@@ -1,4 +1,5 @@
 import numpy as np
+import psutil
 import pytest
 import torch
 from tiny import write_latents
@@ -86,3 +87,18 @@ def test_latents_that_do_not_fit_stay_on_disk(latents, monkeypatch):
     assert not Batches(latents, 0, 8).resident
     monkeypatch.setattr("mpdit.data._free_memory", lambda device: 10**9)
     assert Batches(latents, 0, 8).resident
+
+
+def test_resident_latents_are_held_once(tmp_path):
+    latents = Latents(write_latents(tmp_path / "latents", count=2_000, shape=(4, 64, 64)))  # 66 MB
+    rest, process = 10_000_000, psutil.Process()
+    before = process.memory_info().rss
+    batches = Batches(latents, 0, 8, resident=True)
+    assert 0 < process.memory_info().rss - before < latents.mean.nbytes + rest
+    torch.testing.assert_close(batches(1)[0], latents.batch(batches.indices(1))[0])
+
+
+def test_large_latents_are_copied_in_pieces(latents, monkeypatch):
+    whole = Batches(latents, 0, 8, resident=True)(1)
+    monkeypatch.setattr("mpdit.data.PIECE", 7 * latents.mean[0].nbytes)
+    assert all(torch.equal(*pair) for pair in zip(whole, Batches(latents, 0, 8, resident=True)(1), strict=True))

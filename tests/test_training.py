@@ -108,12 +108,17 @@ def test_training_csv_says_what_the_machine_did_and_the_status(whole):
         assert all(math.isfinite(value) for value in values)
 
 
-def test_the_model_is_the_first_average_renormalised(whole):
-    model = mpdit.DiT.from_pretrained(whole)
-    average = load_file(whole / "snapshots" / "step-00000012-width-0.050.safetensors")
-    for name, parameter in model.named_parameters():
-        expected = nn.functional.normalize(average[name], dim=-1) if parameter.ndim == 2 else average[name]
-        torch.testing.assert_close(parameter.detach(), expected)
+def test_the_model_is_the_first_average_renormalised(tmp_path, latents):
+    assert train_in(tmp_path, make_spec(lr=0.1), latents) == 0
+    model = mpdit.DiT.from_pretrained(tmp_path)
+    average = load_file(tmp_path / "snapshots" / "step-00000012-width-0.050.safetensors")
+    matrices = {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.ndim == 2}
+    for name, parameter in matrices.items():
+        assert (average[name].norm(dim=-1) - 1).abs().max() > 5e-5  # averages of unit rows are shorter
+        assert (parameter.norm(dim=-1) - 1).abs().max() < 1e-6
+        torch.testing.assert_close(parameter, nn.functional.normalize(average[name], dim=-1))
+    gains = {name: parameter.detach() for name, parameter in model.named_parameters() if name not in matrices}
+    assert gains and all(torch.equal(average[name], parameter) for name, parameter in gains.items())
 
 
 def test_plain_weights_are_the_checkpoint_s(whole):
