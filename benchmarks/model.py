@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--model", default="DiT-S/2", help="(%(default)s)")
     parser.add_argument("--modulation", default="scale_shift", help="(%(default)s)")
     parser.add_argument("--input-size", type=int, default=16, help="side of the latents (%(default)s)")
-    parser.add_argument("--batch-size", type=int, help="images (16 on a CPU, 256 on a GPU)")
+    parser.add_argument("--batch-size", type=int, help="images (32 on a CPU, 256 on a GPU)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="(float32 on a CPU, bfloat16 on a GPU)")
     parser.add_argument("--rounds", type=int, default=15, help="steps timed of each (%(default)s)")
     parser.add_argument("--compile", action="store_true")
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
     arguments = parser.parse_args()
     on_gpu = arguments.device != "cpu"
-    arguments.batch_size = arguments.batch_size or (256 if on_gpu else 16)
+    arguments.batch_size = arguments.batch_size or (256 if on_gpu else 32)
     arguments.precision = arguments.precision or ("bfloat16" if on_gpu else "float32")
     torch.set_num_threads(arguments.threads)
 

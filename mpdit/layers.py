@@ -206,12 +206,9 @@ class Attention(nn.Module):
         self.out = Linear(width, width, weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (N, T, 3, H, D/H)
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # (N, T, H, D/H) each
         if self.kind == "cosine":
-            q, k = unit_magnitude(qkv[:, :, :2]).unbind(2)
-            v = qkv[:, :, 2]
-        else:
-            q, k, v = qkv.unbind(2)
+            q, k = unit_magnitude(q), unit_magnitude(k)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (N, H, T, D/H)
         y = F.scaled_dot_product_attention(q, k, v)
         return self.out(y.transpose(1, 2).flatten(2))
