@@ -1,0 +1,69 @@
+"""How far each lemma misses where its features are not independent: M[f(x)] / M[x] by the inputs' correlation.
+
+    python benchmarks/correlation.py
+
+Inputs are normal, of unit magnitude and of DiT-S's width. Along features and along tokens, neighbours have correlation
+r, and those further apart r to the power of their distance; the two terms of a sum have correlation r.
+"""
+
+import torch
+
+from mpdit.layers import EMBEDDING_BLEND, RESIDUAL_BLEND, Attention, Linear, activate, magnitude, mp_sum
+from mpdit.modulation import rotate
+from mpdit.seeds import generator
+
+WIDTH, HEADS, TOKENS, SAMPLES = 384, 6, 64, 64
+CORRELATIONS = (0.0, 0.5, 0.9, 0.99)
+
+
+def chain(length: int, correlation: float) -> torch.Tensor:
+    """Covariance (length, length) of a chain whose neighbours have the given correlation."""
+    place = torch.arange(length, dtype=torch.float64)
+    return correlation ** (place.unsqueeze(0) - place.unsqueeze(1)).abs()
+
+
+@torch.no_grad()
+def misses(correlation: float, seed: int = 0) -> dict[str, float]:
+    """M[f(x)] / M[x] of each primitive at one draw of weights and inputs."""
+
+    def draw(name: str, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator(seed, name), dtype=torch.float64)
+
+    covariance = chain(WIDTH, correlation)
+    x = draw("x", SAMPLES, TOKENS, WIDTH) @ torch.linalg.cholesky(covariance).T  # features correlated
+    layer = Linear(WIDTH, WIDTH, "forced")
+    layer.initialize(generator(seed, "linear"))
+    rows = layer.weight.double()
+    by_row = torch.einsum("rn,nm,rm->r", rows, covariance, rows).sqrt()  # exact, over all inputs
+
+    one = draw("one", SAMPLES, TOKENS, WIDTH)
+    other = correlation * one + (1 - correlation**2) ** 0.5 * draw("other", SAMPLES, TOKENS, WIDTH)
+    tokens = torch.linalg.cholesky(chain(TOKENS, correlation)) @ one  # tokens correlated
+    attention = Attention(WIDTH, HEADS, "cosine", "forced").double()
+    attention.qkv.initialize(generator(seed, "qkv"))
+    attention.out.initialize(generator(seed, "out"))
+    angle = draw("angle", SAMPLES, 1, WIDTH // 2)
+    return {
+        "rotation (Lemma 2)": (magnitude(rotate(x, angle)) / magnitude(x)).item(),
+        "linear (Lemma 3), all rows": by_row.square().mean().sqrt().item(),
+        "linear, lowest row": by_row.min().item(),
+        "linear, highest row": by_row.max().item(),
+        "linear, worst row there is": torch.linalg.eigvalsh(covariance)[-1].sqrt().item(),
+        "residual sum (Lemma 4), t = 0.3": (magnitude(mp_sum(one, other, RESIDUAL_BLEND)) / magnitude(one)).item(),
+        "embedding sum (Lemma 4), t = 0.5": (magnitude(mp_sum(one, other, EMBEDDING_BLEND)) / magnitude(one)).item(),
+        "SiLU (Lemma 5)": (magnitude(activate(x, "mp_silu")) / magnitude(x)).item(),
+        "leaky ReLU (Lemma 6)": (magnitude(activate(x, "mp_leaky_relu")) / magnitude(x)).item(),
+        "cosine attention, 64 tokens": (magnitude(attention(tokens)) / magnitude(tokens)).item(),
+    }
+
+
+def main() -> None:
+    columns = [misses(correlation) for correlation in CORRELATIONS]
+    print("| M[f(x)] / M[x] | " + " | ".join(f"r = {correlation:g}" for correlation in CORRELATIONS) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for name in columns[0]:
+        print(f"| {name} | " + " | ".join(f"{column[name]:.3f}" for column in columns) + " |")
+
+
+if __name__ == "__main__":
+    main()
