@@ -1,5 +1,6 @@
 """The Diffusion Transformer of every letter, size and modulation."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 
 import torch
@@ -232,6 +233,13 @@ def create_model(
         **asdict(replace(config, **overrides)),
     )
     return model if seed is None else model.initialize(seed)
+
+
+def model_of_run(spec: Mapping, latents) -> DiT:
+    """The untrained model of a run: `spec` is what spec.json holds, `latents` an open `latents.Latents`."""
+    channels, size, _ = latents.shape
+    shape = {"input_size": size, "in_channels": channels, "num_classes": latents.num_classes}
+    return create_model(spec["model"], spec["fields"], spec["modulation"], **shape, seed=spec["seed"])
 
 
 def _check_shape(depth, width, heads, patch_size, input_size, in_channels, num_classes) -> None:

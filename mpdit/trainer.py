@@ -16,7 +16,7 @@ from .diffusion import Diffusion
 from .ema import PowerEMA
 from .errors import UserError
 from .latents import Latents
-from .model import create_model
+from .model import model_of_run
 from .optimizer import ForcedNormalization, clip_gradients, gradient_norm, parameter_groups
 from .ranks import Ranks
 from .schedule import rate_factor
@@ -51,17 +51,14 @@ class Trainer:
     def __init__(self, spec: Mapping, latents: Latents, ranks: Ranks, compile: bool = False):
         self.spec, self.training, self.ranks, self.seed = spec, spec["training"], ranks, spec["seed"]
         self.batch_size = self.training["batch_size"]
-        channels, height, width = latents.shape
+        _, height, width = latents.shape
         if height != width:
             raise UserError(f"{latents.folder}: latents of {height}x{width}: must be square")
         if self.batch_size % ranks.world:
             raise UserError(f"batch_size: {self.batch_size}: must be divisible by the number of devices, {ranks.world}")
         self.shape, self.num_classes = latents.shape, latents.num_classes
         self.step = 0
-        self.model = create_model(
-            spec["model"], spec["fields"], spec["modulation"],
-            input_size=height, in_channels=channels, num_classes=latents.num_classes, seed=self.seed,
-        ).to(ranks.device)  # fmt: skip
+        self.model = model_of_run(spec, latents).to(ranks.device)
         self.parameters = dict(self.model.named_parameters())
         self.forced = ForcedNormalization(self.model)
         groups = parameter_groups(self.model, spec["lr"])

@@ -124,17 +124,9 @@ def _draw(args, spec: dict, trained: dict, ema_width: float | None, step: int) -
 def _load_model(run: Path, spec: dict, latents, ema_width: float | None, step: int, device):
     """The run's model with the weights asked for, in evaluation mode, and the residual of their reconstruction."""
     from ..ema import reconstruct
-    from ..model import create_model
+    from ..model import model_of_run
 
-    channels, size, _ = latents.shape
-    model = create_model(
-        spec["model"],
-        spec["fields"],
-        spec["modulation"],
-        input_size=size,
-        in_channels=channels,
-        num_classes=latents.num_classes,
-    )
+    model = model_of_run(spec, latents)
     weights, residual = reconstruct(run / "snapshots", ema_width, step)
     if weights.keys() != model.state_dict().keys():
         odd = sorted(weights.keys() ^ model.state_dict().keys())[0]

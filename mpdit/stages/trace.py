@@ -54,7 +54,7 @@ def _trace(args: argparse.Namespace, spec: dict, trained: dict) -> list[dict]:
     from .. import ema
     from ..errors import UserError
     from ..latents import Latents
-    from ..model import create_model
+    from ..model import model_of_run
 
     latents = Latents(args.latents)
     if trained["latents"] != latents.fingerprint:
@@ -66,12 +66,7 @@ def _trace(args: argparse.Namespace, spec: dict, trained: dict) -> list[dict]:
         raise UserError(f"{folder}: no snapshots of EMA width {width:g}: must be there after training")
 
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    channels, size, _ = latents.shape
-    model = create_model(
-        spec["model"], spec["fields"], spec["modulation"],
-        input_size=size, in_channels=channels, num_classes=latents.num_classes, seed=spec["seed"],
-    )  # fmt: skip
-    model.to(device).eval()
+    model = model_of_run(spec, latents).to(device).eval()
     batches = _batches(latents, args.images, device)
     rows = [{"step": 0, "ema_width": "", **row} for row in _measure(model, batches, args.timesteps)]
     for step in steps:
