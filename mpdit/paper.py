@@ -165,7 +165,7 @@ def loss(data):
     ends = {}
     for axes, (title, lines) in zip(grid[0], panels, strict=True):
         axes.set_title(title)
-        plots.step_axis(axes, runs["steps"].max())
+        plots.step_axis(axes, max(runs["steps"].max(), training["step"].max() if len(training) else 0))
         ends[axes] = [end for line in lines if (end := _loss_curve(axes, training, *line))]
     plots.positive_axis(grid[0][0])
     grid[0][0].set_ylabel("loss")

@@ -42,13 +42,13 @@ STYLE = {
 
 # Okabe and Ito's colours, told apart by the colour-blind and, with marker and line, in greyscale; for letters in turn.
 _LOOKS = (
-    ("#000000", "o", "-"),
-    ("#E69F00", "s", (0, (5, 1.5))),
-    ("#56B4E9", "^", (0, (1, 1))),
-    ("#009E73", "D", (0, (5, 1, 1, 1))),
-    ("#D55E00", "v", "-"),
-    ("#0072B2", "P", (0, (3, 1, 1, 1, 1, 1))),
-    ("#CC79A7", "X", (0, (5, 1.5))),
+    ("#000000", "o", "-"),  # black
+    ("#E69F00", "s", (0, (5, 1.5))),  # orange
+    ("#CC79A7", "^", (0, (1, 1))),  # reddish purple
+    ("#0072B2", "D", (0, (5, 1, 1, 1))),  # blue
+    ("#D55E00", "v", "-"),  # vermilion
+    ("#009E73", "P", (0, (3, 1, 1, 1, 1, 1))),  # bluish green
+    ("#56B4E9", "X", (0, (5, 1.5))),  # sky blue
 )
 LOOKS = {
     letter: dict(zip(("color", "marker", "linestyle"), _LOOKS[index % len(_LOOKS)], strict=True))
@@ -149,11 +149,12 @@ def label_ends(figure, ends: Mapping, gap: float = 8.5) -> None:
             beside = (
                 axes.transData.transform((right, y))[0] - axes.transData.transform((x, y))[0]
             )  # labels in one column
-            axes.annotate(
+            label = axes.annotate(
                 text, (x, y), xytext=(beside * points + 9, new - old), textcoords="offset points", va="center",
                 color=colour, fontweight="bold", annotation_clip=False,
                 arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
             )  # fmt: skip
+            label.set_in_layout(False)
 
 
 def apart(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -40,7 +40,7 @@ def summarize(runs, fid):
     import pandas as pd
 
     _refuse_twins(runs)
-    fid = fid.assign(ema_width=fid["ema_width"].fillna("none"))
+    fid = fid.assign(ema_width=fid["ema_width"].astype(object).fillna("none"))
     rows = []
     for setting, members in runs.groupby(list(SETTING), sort=False):
         scores = fid[fid["run"].isin(members["run"])]

@@ -25,11 +25,11 @@ class Table:
 
 
 def save(table: Table, output: str | Path, caption: str) -> None:
-    """Write the table as `output` (.csv) and beside it as .md and .tex."""
+    """Write the table as .csv, .md and .tex under the name of `output`."""
     output = Path(output)
     write_text(output.with_suffix(".md"), markdown(table, caption))
     write_text(output.with_suffix(".tex"), latex(table, caption, label=f"tab:{output.stem}"))
-    with replacing(output) as part:
+    with replacing(output.with_suffix(".csv")) as part:
         table.frame.to_csv(part, index=False, lineterminator="\n")
 
 

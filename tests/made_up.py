@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from mpdit import aggregate
 from mpdit.reporting import COLUMNS as TRAINING
 from mpdit.stages.score import COLUMNS as SCORE
 from mpdit.stages.trace import COLUMNS as TRACE
@@ -95,3 +97,22 @@ def magnitudes(run: str, level: float) -> list[dict]:
         for block in (-1, 0, 1)
         for timestep, tilt in ((250, 0.75), (750, 1.25))
     ]  # fmt: skip
+
+
+def run_row(entry: dict, status="trained", step=100.0) -> dict:
+    rest = dict.fromkeys(aggregate.COLUMNS["runs"]) | {"status": status, "step": step, "parameters": 1_234_567.0}
+    return rest | {key: entry[key] for key in (*aggregate.AXES, "steps", "paper_setting")}
+
+
+def frames(*runs: tuple, cost=None) -> dict:
+    """The tables of runs (entry, status, scores): a score is what sets it apart from `score_row`."""
+    scores = [
+        {"protocol": PROTOCOL, **score_row(entry, **score), "ema_width": str(score.get("ema_width", "0.05"))}
+        for entry, _, found in runs
+        for score in found
+    ]
+    return {
+        "runs": pd.DataFrame([run_row(entry, status) for entry, status, _ in runs]),
+        "fid": pd.DataFrame(scores, columns=aggregate.COLUMNS["fid"]),
+        "cost": cost,
+    }
