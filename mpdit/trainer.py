@@ -6,6 +6,7 @@ devices. No step waits for the device: the host looks only where training.py log
 """
 
 from collections.abc import Mapping
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,10 @@ class Trainer:
             self.forced.renormalize = torch.compile(self.forced.renormalize)
         self.objective = objective
         if ranks.world > 1:
-            self.objective = DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+            known = signature(DistributedDataParallel).parameters  # newer versions have another name for it
+            no_sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+            options = {"gradient_as_bucket_view": True, no_sync: False}  # buffers are constants
+            self.objective = DistributedDataParallel(objective, **options)
 
     def advance(self) -> None:
         """One step. Never waits for the device."""

@@ -72,6 +72,6 @@ def _loop(run: Run, interruption: Interruption, log_every: int, checkpoint_every
             run.save_snapshots()
         if at_log:
             run.log()
-        if run.checkpoint_is_due(checkpoint_every):
+        if trainer.step < run.steps and run.checkpoint_is_due(checkpoint_every):
             run.save_checkpoint()
     return run.finish()
