@@ -149,12 +149,11 @@ def label_ends(figure, ends: Mapping, gap: float = 8.5) -> None:
             beside = (
                 axes.transData.transform((right, y))[0] - axes.transData.transform((x, y))[0]
             )  # labels in one column
-            label = axes.annotate(
+            axes.annotate(
                 text, (x, y), xytext=(beside * points + 9, new - old), textcoords="offset points", va="center",
                 color=colour, fontweight="bold", annotation_clip=False,
                 arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
             )  # fmt: skip
-            label.set_in_layout(False)
 
 
 def apart(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -267,6 +267,18 @@ def test_latex_holds_the_cells_and_tells_what_all_rows_share(one_seed):
     assert r"The ladder, 100 \% \& more\_" in text
 
 
+def test_latex_keeps_a_column_that_names_the_floor():
+    runs = [(entry("E", modulation=modulation), "trained", [{}]) for modulation in ("scale", "scale_shift")]
+    text = tables.latex(paper.table1(frames(*runs)), "Modulations", "tab:x")
+    assert [row[0] for row in parse_latex(text)] == [
+        "what it adds",
+        "no LayerNorm",
+        "no LayerNorm",
+        "real images (1,000)",
+    ]
+    assert "In all rows: config E, model DiT-Nano/2, status trained." in text
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(one_seed, tmp_path):
     tables.save(paper.table1(one_seed), tmp_path / "table1.csv", "The ladder, 100 % & more_")
