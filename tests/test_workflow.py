@@ -217,6 +217,29 @@ def test_configfile_replaces_the_default_whole(finished):
 
 
 @pytest.mark.slow
+def test_another_complete_file_makes_the_same_target_from_cifar10(shared_data, tmp_path):
+    project = make_project(tmp_path)
+    with (
+        zipfile.ZipFile(shared_data / "cifar10-train.zip") as whole,
+        zipfile.ZipFile(project / "some.zip", "w") as some,
+    ):
+        for name in sorted(whole.namelist()):
+            if re.fullmatch(r".*000\d\.jpg", name):
+                some.writestr(name, whole.read(name))
+    cifar = json.loads(json.dumps(TINY))
+    cifar["data"] = {"name": "cifar", "source": "zip", "path": "some.zip", "resolution": 32}
+    cifar["training"] |= {"steps": 8, "snapshots": 2}
+    cifar["sampling"] = {"sampler": "ddim", "steps": 2, "count": 20, "ema_width": 0.1}
+    cifar["experiments"]["table1"] |= {"model": "DiT-Nano/8", "config": "E", "modulation": "scale_rotate"}
+    (project / "cifar.yaml").write_text(yaml.safe_dump(cifar))
+    snakemake(project, "results/table1.csv", "--configfile", "cifar.yaml")
+    (row,) = pd.read_csv(project / "results/experiments/table1/fid.csv").to_dict("records")
+    assert (row["data"], row["sampler"], row["count"], row["modulation"]) == ("cifar", "ddim", 20, "scale_rotate")
+    (manifest,) = (project / "results/latents").glob("*/manifest.json")
+    assert json.loads(manifest.read_text())["shape"] == [3, 32, 32]
+
+
+@pytest.mark.slow
 def test_killed_workflow_continues_and_ends_bit_identical(tmp_path):
     config = json.loads(json.dumps(TINY))
     config["training"] |= {"steps": 600, "batch_size": 64}
