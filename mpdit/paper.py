@@ -154,27 +154,43 @@ def _along_depth(axes, rows, label: str, letter: str, members):
     "loss",
     experiments=("table1",),
     reads=("runs", "training"),
-    caption="Training loss (mean squared error of the noise, and the variational term), mean over seeds. A cross marks "
-    "where a run diverged, at its last finite loss.",
+    caption="Training loss (mean squared error of the noise, and the variational term) and its ratio to A's. Runs of a "
+    "seed see the same images with the same noise, so the ratio is taken by seed and step; lines are means over seeds. "
+    "A cross marks where a run diverged, at its last finite loss.",
 )
 def loss(data):
     runs, training = data["runs"], data["training"]
     training = training[training["loss"].abs() < float("inf")]
     panels = _panels(runs)
-    canvas, grid = plots.panels(1, len(panels), height=2.8, sharey=True)
-    ends = {}
-    for axes, (title, lines) in zip(grid[0], panels, strict=True):
-        axes.set_title(title)
-        plots.step_axis(axes, max(runs["steps"].max(), training["step"].max() if len(training) else 0))
-        ends[axes] = [end for line in lines if (end := _loss_curve(axes, training, *line))]
-    plots.positive_axis(grid[0][0])
-    grid[0][0].set_ylabel("loss")
+    canvas, grid = plots.panels(len(panels), 2, height=2.6)
+    ends, last = {}, max(runs["steps"].max(), training["step"].max() if len(training) else 0)
+    for (title, lines), (left, right) in zip(panels, grid, strict=True):
+        both = ((left, training, "loss"), (right, _over_baseline(training, lines), "loss / loss of A"))
+        for axes, rows, quantity in both:
+            axes.set_title(title if len(panels) > 1 else "")
+            axes.set_ylabel(quantity)
+            plots.step_axis(axes, last)
+            ends[axes] = [end for line in lines if (end := _loss_curve(axes, rows, *line))]
+        plots.positive_axis(left)
+        plots.late_limits(right, last / 10)
     plots.footnote(canvas, _left_out(runs, training["run"]))
     plots.label_ends(canvas, ends)
     return canvas
 
 
-LOSS_POINTS = 200  # of a curve, at most: neighbouring logged steps are averaged
+LOSS_POINTS = 100  # of a curve, at most: neighbouring logged steps are averaged
+
+
+def _over_baseline(training, lines):
+    """The rows with each loss divided by that of A's run of the same seed at the same step; none where A has no one."""
+    import pandas as pd
+
+    seeds = pd.concat([members[["run", "seed"]] for _, _, members in lines])
+    rows = training.merge(seeds, on="run")
+    baseline = [members["run"] for _, letter, members in lines if letter == "A"]
+    base = rows[rows["run"].isin(baseline[0] if len(baseline) == 1 else [])]
+    rows = rows.merge(base[["seed", "step", "loss"]], on=["seed", "step"], suffixes=("", "_of_a"))
+    return rows.assign(loss=rows["loss"] / rows["loss_of_a"])
 
 
 def _loss_curve(axes, training, label: str, letter: str, members):

@@ -101,6 +101,15 @@ def step_axis(axes, last: int) -> None:
     axes.xaxis.set_major_formatter(lambda step, _: f"{step / 1000:g}K" if step and last >= 10_000 else f"{step:,.0f}")
 
 
+def late_limits(axes, start: float) -> None:
+    """Limits of the y axis that show the lines from `start` on, whatever they do before."""
+    values = [y for curve in axes.lines for x, y in zip(*curve.get_data(), strict=True) if x >= start]
+    if values:
+        low, high = min(values), max(values)
+        room = 0.05 * (high - low) or 0.05 * high
+        axes.set_ylim(low - room, high + room)
+
+
 def whole_ticks(last: int) -> list[int]:
     """Ticks from 0 to `last` at every block, or every few where there are many; `last` always among them."""
     every = max(1, -(-last // 7))
@@ -124,7 +133,9 @@ def line(axes, label: str, letter: str, x, y, low=None, high=None, **look) -> tu
     """Draw a letter's line, with a band from low to high where given; gives its end for `label_ends`."""
     look = LOOKS[letter] | look
     if low is not None:
-        axes.fill_between(x, low, high, color=look["color"], alpha=0.12, linewidth=0)
+        axes.fill_between(x, low, high, color=look["color"], alpha=0.07, linewidth=0)
+        for edge in (low, high):
+            axes.plot(x, edge, color=look["color"], linestyle=look["linestyle"], linewidth=0.5, alpha=0.6)
     (curve,) = axes.plot(x, y, label=label, **look)
     return label, curve.get_xdata()[-1], curve.get_ydata()[-1], look["color"]
 
@@ -144,7 +155,7 @@ def label_ends(figure, ends: Mapping, gap: float = 8.5) -> None:
     for axes, labels in ends.items():
         heights = [axes.transData.transform((x, y))[1] * points for _, x, y, _ in labels]
         right = max((x for _, x, _, _ in labels), default=0)
-        moved = apart(heights, gap, axes.bbox.y0 * points, axes.bbox.y1 * points)
+        moved = apart(heights, gap, axes.bbox.y0 * points + gap / 2, axes.bbox.y1 * points - gap / 2)
         for (text, x, y, colour), old, new in zip(labels, heights, moved, strict=True):
             beside = (
                 axes.transData.transform((right, y))[0] - axes.transData.transform((x, y))[0]

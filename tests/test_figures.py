@@ -89,9 +89,12 @@ def test_loss_curves_are_those_of_the_csv():
     a, e = entry("A"), entry("E")
     runs = pd.DataFrame([run_row(a), run_row(e, "diverged")])
     rows = pd.concat([training(a, [1.0, 0.5, 0.25]), training(e, [2.0, 4.0, float("nan")])])
-    (axes,) = draw("loss", runs=runs, training=rows).axes
+    axes, ratios = draw("loss", runs=runs, training=rows).axes
     assert {label: (x.tolist(), y.tolist()) for label, (x, y) in drawn(axes).items()} == {
         "A": ([10, 20, 30], [1, 0.5, 0.25]), "E": ([10, 20], [2, 4]),
+    }  # fmt: skip
+    assert {label: (x.tolist(), y.tolist()) for label, (x, y) in drawn(ratios).items()} == {
+        "A": ([10, 20, 30], [1, 1, 1]), "E": ([10, 20], [2, 8]),
     }  # fmt: skip
     crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
     assert [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in crosses] == [([20], [4])]
@@ -100,18 +103,37 @@ def test_loss_curves_are_those_of_the_csv():
 def test_long_loss_curves_are_thinned_by_averaging():
     a = entry("A")
     rows = training(a, np.arange(1.0, 1001.0))
-    (axes,) = draw("loss", runs=pd.DataFrame([run_row(a)]), training=rows).axes
+    axes, _ = draw("loss", runs=pd.DataFrame([run_row(a)]), training=rows).axes
     steps, losses = drawn(axes)["A"]
-    assert len(steps) == 200
-    assert (steps[0], losses[0]) == (30, 3)  # of 10 to 50, and of 1 to 5
-    assert (steps[-1], losses[-1]) == (9980, 998)
+    assert len(steps) == 100
+    assert (steps[0], losses[0]) == (55, 5.5)  # of 10 to 100, and of 1 to 10
+    assert (steps[-1], losses[-1]) == (9955, 995.5)
+    assert axes.get_xlim()[1] > 10_000
 
 
-def test_loss_is_averaged_over_seeds():
-    seeds = [entry("A", 0), entry("A", 1)]
-    rows = pd.concat([training(seeds[0], [1.0, 0.5]), training(seeds[1], [3.0, 1.5])])
-    (axes,) = draw("loss", runs=pd.DataFrame([run_row(seed) for seed in seeds]), training=rows).axes
-    assert drawn(axes)["A"][1].tolist() == [2, 1]
+def test_losses_are_compared_by_seed_and_averaged_over_seeds():
+    """E has half of A's loss in seed 0 and a fourth of it in seed 1: 0.375 of it, but 0.3 of A's mean."""
+    runs = [entry(letter, seed) for letter in "AE" for seed in (0, 1)]
+    rows = pd.concat([training(run, [loss] * 20) for run, loss in zip(runs, [1.0, 4.0, 0.5, 1.0], strict=True)])
+    left, right = draw("loss", runs=pd.DataFrame([run_row(run) for run in runs]), training=rows).axes
+    assert {label: set(y) for label, (_, y) in drawn(left).items()} == {"A": {2.5}, "E": {0.75}}
+    assert {label: set(y) for label, (_, y) in drawn(right).items()} == {"A": {1.0}, "E": {0.375}}
+
+
+def test_losses_without_one_baseline_are_not_compared():
+    for runs in ([entry("E")], [entry("A"), entry("A", lr=1e-4), entry("E")]):
+        rows = pd.concat([training(run, [1.0, 0.5]) for run in runs])
+        left, right = draw("loss", runs=pd.DataFrame([run_row(run) for run in runs]), training=rows).axes
+        assert len(drawn(left)) == len(runs)
+        assert drawn(right) == {}
+
+
+def test_ratios_are_shown_at_the_scale_that_they_end_in():
+    a, e = entry("A"), entry("E")
+    late = [1.0, 1.125, 0.875, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    rows = pd.concat([training(a, [1.0] * 10), training(e, [9.0, *late])]).assign(step=lambda rows: rows["step"] - 5)
+    _, right = draw("loss", runs=pd.DataFrame([run_row(run) for run in (a, e)]), training=rows).axes
+    assert right.get_ylim() == pytest.approx((0.875 - 0.0125, 1.125 + 0.0125))
 
 
 def test_labels_at_line_ends_do_not_touch():
