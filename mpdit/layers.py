@@ -183,8 +183,8 @@ def activate(x: Tensor, activation: str) -> Tensor:
 
 
 def unit_magnitude(x: Tensor) -> Tensor:
-    """Each vector of the last dimension brought to magnitude 1, that is to norm sqrt(d)."""
-    return F.rms_norm(at_least_float32(x), x.shape[-1:], eps=HEAD_EPS).to(x.dtype)
+    """Each vector of the last dimension brought to magnitude 1, that is to norm sqrt(d); in float32 inside."""
+    return F.rms_norm(x, x.shape[-1:], eps=HEAD_EPS).to(x.dtype)
 
 
 def layer_norm(x: Tensor) -> Tensor:

@@ -94,6 +94,7 @@ class DiT(
     nn.Module,
     PyTorchModelHubMixin,
     library_name="mpdit",
+    license="mit",
     paper_url="https://arxiv.org/abs/2505.19122",
     tags=["diffusion", "class-conditional-image-generation"],
 ):

@@ -48,7 +48,7 @@ def features(model: DiT) -> dict:
         "embeddings": "mp" if torch.allclose(magnitude(position, dim=-1), torch.ones(())) else "plain",
         "pos_center": "token" if shared < 0.01 else "feature" if position.mean(1).abs().max() < 1e-5 else "none",
         "gate_offset": {block.gate_offset for block in blocks}.pop(),
-        "norm": "layer" if {block.norm for block in blocks} | {model.final.norm} == {layer_norm} else "none",
+        "norm": "+".join({"layer" if part.norm is layer_norm else "none" for part in (*blocks, model.final)}),
     }  # fmt: skip
 
 
