@@ -11,7 +11,7 @@ def add_arguments(parser):
 
     parser.add_argument("artefact", metavar="NAME", choices=ARTEFACTS, help=f"one of {', '.join(ARTEFACTS)}")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="folder of the aggregated CSVs")
-    parser.add_argument("--cost", metavar="CSV", help="cost.csv; without it step times stay empty")
+    parser.add_argument("--cost", metavar="CSV", help="default: cost.csv in --data; without any, step times stay empty")
     parser.add_argument("--runs", metavar="FOLDER", help="the folder of run folders, for sample grids")
     parser.add_argument("--output", required=True, metavar="FILE", help="one of the files; the others lie beside it")
 
