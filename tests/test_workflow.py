@@ -91,12 +91,32 @@ def runs(project: Path) -> dict[str, Path]:
     return {spec["config"]: project / "results/runs" / spec["run"] for spec in specs}
 
 
+# Runs a command and prints the largest resident set of any process under it, in KiB.
+MEASURED = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """A project whose Table 1 is there."""
+def measured(tmp_path_factory) -> tuple[Path, float]:
+    """A project whose Table 1 is there, and the peak memory in bytes of the job that needed most."""
     project = make_project(tmp_path_factory.mktemp("project"))
-    snakemake(project, "results/table1.csv")
-    return project
+    whole = [sys.executable, "-c", MEASURED, *command("results/table1.csv")]
+    done = subprocess.run(whole, cwd=project, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, 1024 * int(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def finished(measured) -> Path:
+    return measured[0]
+
+
+def test_no_job_needs_two_gigabytes(measured):
+    assert measured[1] < 2e9
 
 
 def test_table1_has_a_row_a_letter_with_its_protocol(finished):
