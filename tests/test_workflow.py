@@ -51,6 +51,7 @@ def write_digits(path: Path, per_class: int = 30) -> None:
 
 def make_project(folder: Path, config: dict = TINY) -> Path:
     """A copy of the sources to run in, so that a test may edit them."""
+    folder.mkdir(exist_ok=True)
     for name in ("Snakefile", "workflow", "profiles", "mpdit"):
         source = ROOT / name
         if source.is_dir():
@@ -137,7 +138,8 @@ def test_images_and_their_pictures_are_there(finished):
             assert archive["arr_0"].shape == (40, 8, 8, 3)
             assert archive["arr_0"].dtype == np.uint8
             assert np.bincount(archive["labels"]).tolist() == [4] * 10
-        assert Image.open(samples.with_name("grid.png")).size > (80, 8)
+        with Image.open(samples.with_name("grid.png")) as grid:
+            assert min(grid.size) > 4 * 8  # four rows of pictures, enlarged
     figures = finished / "results/figures"
     assert list(figures.glob("*.png")), "no figure beside the table"
 
@@ -152,9 +154,7 @@ def test_deleted_tables_come_back_without_training(finished, tmp_path):
         made.unlink()
     shutil.rmtree(project / "results/figures")
     assert not {"train", "sample", "score", "trace"} & set(jobs(project, "results/table1.csv"))
-    start = time.monotonic()
     snakemake(project, "results/table1.csv")
-    assert time.monotonic() - start < 30
     assert (project / "results/table1.csv").read_text() == (finished / "results/table1.csv").read_text()
 
 
