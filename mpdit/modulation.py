@@ -8,7 +8,7 @@ that is the identity when all heads are zero. The gate on the branch's output is
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ def _rotate_full(x: Tensor, heads: tuple[Tensor, ...], base: Tensor) -> Tensor:
 class Modulation:
     heads: dict[str, float]  # name: outputs, in units of the width D
     apply: Callable[[Tensor, tuple[Tensor, ...], Tensor | None], Tensor]
-    base: int = field(default=0)  # learned base directions
+    base: int = 0  # learned base directions
 
 
 # Parameters of a branch, with its gate's D^2: scale and shift D^2 each, rotate D^2/2, rotate_full 2 D^2 + 2 D.
