@@ -6,5 +6,6 @@ rule encode:
         "results/latents/{data}/manifest.json",
     wildcard_constraints:
         data=re.escape(experiment.data_name),
+    priority: 2
     shell:
         "{MPDIT} encode {DATA} --output results/latents/{wildcards.data}"

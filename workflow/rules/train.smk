@@ -16,6 +16,7 @@ localrules:
 rule spec:
     output:
         "results/runs/{run}/spec.json",
+    priority: 2  # so that no core takes up a short job while a run has yet to begin
     params:
         spec=lambda wildcards: json.dumps(experiment.runs[wildcards.run].spec()),
     shell:
