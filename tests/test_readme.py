@@ -31,6 +31,7 @@ def test_the_first_two_commands_are_what_ci_runs():
 def test_files_that_it_names_exist():
     linked = re.findall(r"\]\(([^)#]+)\)", README)
     named = re.findall(r"`((?:mpdit|workflow|benchmarks|results/example)/[\w./-]+\.\w+)`", README)
+    named += re.findall(r"--configfile ((?:workflow|tests)/\S+)", README)
     for path in linked + named:
         assert path.startswith("http") or (ROOT / path).is_file(), path
 
