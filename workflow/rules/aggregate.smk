@@ -69,6 +69,8 @@ rule cost:
     threads: experiment.execution["threads"]
     params:
         measured=lambda wildcards: options(experiment.measured(wildcards.block)),
+    resources:
+        gpu=GPU,
     shell:
-        "{MPDIT} cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution[device]}"
+        ON_GPU + " cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution[device]}"
         " {COMPILE} --output {output}"

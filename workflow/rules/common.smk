@@ -31,6 +31,12 @@ def options(values):
 
 
 MPDIT = f"{shlex.quote(sys.executable)} -m mpdit"
+# Jobs on a GPU ask for `gpu`: a scheduler's executor requests it, and `--resources gpu=4` counts it. Then, too, each job
+# is handed GPUs of its own.
+GPU = int(experiment.execution["device"] != "cpu")
+GPUS = GPU * experiment.execution["devices"]
+HANDED_OUT = GPU and "gpu" in workflow.resource_settings.resources
+ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.gpus {{resources.gpu}} {{MPDIT}}" if HANDED_OUT else "{MPDIT}"
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
 DATA = shlex.quote(json.dumps(experiment.data))  # in shell commands, not params: moving the images re-encodes nothing
 AGGREGATES = ("runs", "fid", "training", "magnitudes")

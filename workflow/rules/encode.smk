@@ -7,5 +7,7 @@ rule encode:
     wildcard_constraints:
         data=re.escape(experiment.data_name),
     priority: 2
+    resources:
+        gpu=GPU if experiment.data["autoencoder"] else 0,
     shell:
-        "{MPDIT} encode {DATA} --output results/latents/{wildcards.data}"
+        ON_GPU + " encode {DATA} --output results/latents/{wildcards.data}"

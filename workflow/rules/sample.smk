@@ -12,7 +12,9 @@ rule sample:
     params:
         protocol=lambda wildcards: options(experiment.protocols[wildcards.protocol].options()),
     threads: experiment.execution["threads"]
+    resources:
+        gpu=GPU,
     shell:
-        "{MPDIT} sample $(dirname {input.trained}) --latents $(dirname {input.latents}) {params.protocol}"
+        ON_GPU + " sample $(dirname {input.trained}) --latents $(dirname {input.latents}) {params.protocol}"
         " --batch-size {experiment.execution[sampling_batch]} --device {experiment.execution[device]}"
         " --output $(dirname {output.samples})"

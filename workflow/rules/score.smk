@@ -10,8 +10,10 @@ rule reference:
         REFERENCE,
     wildcard_constraints:
         drawn=r"\d+",
+    resources:
+        gpu=GPU,
     shell:
-        "{MPDIT} reference {DATA} --features {FEATURES} {WEIGHTS} --count {wildcards.drawn}"
+        ON_GPU + " reference {DATA} --features {FEATURES} {WEIGHTS} --count {wildcards.drawn}"
         " --device {experiment.execution[device]} --output {output}"
 
 
@@ -21,6 +23,8 @@ rule score:
         reference=lambda wildcards: REFERENCE.format(drawn=experiment.protocols[wildcards.protocol].count),
     output:
         f"results/runs/{{run}}/samples/{{protocol}}/{experiment.score_file}",
+    resources:
+        gpu=GPU,
     shell:
-        "{MPDIT} score {input.samples} --reference {input.reference} {WEIGHTS}"
+        ON_GPU + " score {input.samples} --reference {input.reference} {WEIGHTS}"
         " --device {experiment.execution[device]} --output {output}"

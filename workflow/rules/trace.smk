@@ -9,6 +9,8 @@ rule trace:
         latents=ancient(LATENTS),
     output:
         "results/runs/{run}/magnitudes.csv",
+    resources:
+        gpu=GPU,
     shell:
-        "{MPDIT} trace $(dirname {input.trained}) --latents $(dirname {input.latents}) {TRACING}"
+        ON_GPU + " trace $(dirname {input.trained}) --latents $(dirname {input.latents}) {TRACING}"
         " --device {experiment.execution[device]} --output {output}"

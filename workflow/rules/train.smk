@@ -30,6 +30,8 @@ rule train:
     output:
         "results/runs/{run}/trained.json",
     priority: 1  # the long jobs first
-    threads: experiment.execution["threads"]
+    threads: experiment.execution["threads"] * experiment.execution["devices"]  # each device has its process
+    resources:
+        gpu=GPUS,
     shell:
-        "{MPDIT} train {input.spec} --latents $(dirname {input.latents}) --output {output} {EXECUTION} {COMPILE}"
+        ON_GPU + " train {input.spec} --latents $(dirname {input.latents}) --output {output} {EXECUTION} {COMPILE}"
