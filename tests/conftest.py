@@ -8,6 +8,7 @@ import pytest
 
 from mpdit.experiment import check_data
 from mpdit.images import Source, open_source
+from mpdit.sources import DigitReader, Listing
 from mpdit.stages.encode import encode
 
 DIGITS = check_data({"name": "mnist8", "source": "mnist", "resolution": 8})
@@ -17,7 +18,11 @@ def some_digits(count: int) -> Source:
     """`count` of the 5,000 real digits, evenly chosen, so that all classes are among them."""
     source = open_source(DIGITS)
     chosen = np.linspace(0, len(source) - 1, count).astype(int)
-    return replace(source, names=[source.names[index] for index in chosen], labels=source.labels[chosen])
+    names, labels = [source.names[index] for index in chosen], source.labels[chosen]
+    pixels = {"pixels": source.read.listing.places["pixels"][chosen]}
+    return replace(
+        source, names=names, labels=labels, read=DigitReader(None, Listing(source.classes, names, labels, pixels))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -161,10 +161,10 @@ from mpdit.images import open_source
 from mpdit.stages.encode import encode
 DIGITS = json.loads(sys.argv[2])
 source = open_source(DIGITS)
-def read(name):
-    if name.endswith("/3000"):
+def read(index):
+    if index == 3000:
         os.kill(os.getpid(), signal.SIGKILL)
-    return source.read(name)
+    return source.read(index)
 encode(replace(source, read=read), DIGITS, sys.argv[1])
 """
 
@@ -186,7 +186,7 @@ def test_an_interrupted_encoding_leaves_the_old_store(tmp_path):
     (tmp_path / "out/std.npy").write_bytes(b"of an older store")
     source = open_source(DIGITS)
 
-    def read(name):
+    def read(index):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
         labels = np.arange(count) % 2
         noise = np.random.default_rng(0).integers(0, 256, 32 * 32 * 3, dtype=np.uint8).tobytes()
         source = Source(
-            "made", "made", 3, ["cat", "dog"], ["x"] * count, labels, lambda name: noise,
+            "zip", "made", 3, ["cat", "dog"], ["x"] * count, labels, lambda index: noise,
             lambda stored: Image.frombytes("RGB", (32, 32), stored),
         )  # fmt: skip
         tracemalloc.start()

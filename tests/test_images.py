@@ -171,7 +171,7 @@ def test_folder_and_zips_of_it_are_the_same(tmp_path):
     ]
     for source in sources:
         assert source.classes == ["a", "b", "c"] and source.channels == 3
-        assert source.names == sorted(FILES)
+        assert list(source.names) == sorted(FILES)
         assert source.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     for index in range(len(FILES)):
         first, *others = (source.picture(index, RESOLUTION) for source in sources)
@@ -185,7 +185,7 @@ def test_classes_are_sorted_by_folder_name_not_by_path(tmp_path):
     names = ["a/1.png", "a-b/1.png", "a/sub/0.PNG"]  # "-" sorts before "/"
     source = open_source(data("folder", make_folder(tmp_path / "root", dict.fromkeys(names, picture_bytes(0)))))
     assert source.classes == ["a", "a-b"]
-    assert source.names == ["a/1.png", "a/sub/0.PNG", "a-b/1.png"]
+    assert list(source.names) == ["a/1.png", "a/sub/0.PNG", "a-b/1.png"]
     assert source.labels.tolist() == [0, 0, 1]
 
 
@@ -220,7 +220,7 @@ def test_images_are_rgb_and_lazy(tmp_path):
 
 def test_every_declared_source_can_be_opened():
     choice = SECTIONS["data"]["source"][0]
-    assert [choice(name) for name in SOURCES] == ["mnist", "folder", "zip"]
+    assert [choice(name) for name in SOURCES] == ["mnist", "folder", "zip", "tar", "parquet"]
 
 
 @pytest.mark.parametrize(("archive", "grey"), [("cifar10-test.zip", 0), ("imagenet-1000.zip", 23)])
@@ -309,7 +309,7 @@ def test_what_is_no_source_is_one_line(tmp_path, source, make, message):
         ({"resolution": 0}, "data.resolution: found 0, must be"),
         ({"flips": "left"}, "data.flips: found 'left', must be one of none, both"),
         ({"broken": "hide"}, "data.broken: found 'hide', must be one of error, skip"),
-        ({"source": "tarball"}, "data.source: found 'tarball', must be one of mnist, folder, zip"),
+        ({"source": "tarball"}, "data.source: found 'tarball', must be one of mnist, folder, zip, tar, parquet"),
         ({"source": "folder"}, "data.path: missing"),
         ({"path": "x"}, "data.path: given for"),
     ],

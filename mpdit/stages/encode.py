@@ -1,8 +1,8 @@
 """Images -> latents.
 
 In:  DATA_JSON, the `data` section of a configuration as a JSON file or as JSON itself: name, source (mnist, folder,
-     zip), path, resolution, autoencoder (null for pixels, a local folder or a hub id), flips (none, both), broken
-     (error, skip).
+     zip, tar, parquet), path, resolution, autoencoder (null for pixels, a local folder or a hub id), flips (none,
+     both), broken (error, skip).
 Out: FOLDER with mean.npy, std.npy (where the autoencoder has a posterior), labels.npy and, written last, manifest.json.
      An encoding that was cut short leaves no manifest; run again, it starts afresh.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..experiment import read_data
-from ..images import FILTER, Source, open_source, pictures
+from ..images import FILTER, SOURCES, Source, open_source, pictures
 from ..progress import Progress
 from ..store import ChannelStatistics, StoreWriter
 
@@ -84,6 +84,7 @@ def encode(source: Source, data: Mapping, folder: str | Path, device: str = "aut
                 "kind": source.kind,
                 "path": Path(data["path"]).name if data["path"] else None,
                 "fingerprint": contents.hexdigest(),
+                "class_order": SOURCES[source.kind].class_order,
             },
             "count": int(per_class.sum()),
             "skipped": skipped,
