@@ -1,4 +1,4 @@
-"""Run folders -> four tables in long form, of stable columns: what tables and figures read, and nothing else.
+"""Run folders -> five tables in long form, of stable columns: what tables and figures read, and nothing else.
 
 A run that has not ended, or not begun, is no error: it stands in `runs.csv` with its status. A file that cannot be
 trusted is one: a missing column, a row twice, NaN where a number must be.
@@ -33,26 +33,31 @@ COLUMNS = {
         "run", "step", "loss", "simple", "variational", "loss_q1", "loss_q2", "loss_q3", "loss_q4",
         "grad_norm", "lr", "weight_norm", "images_per_second", "seconds", "memory_mb", "status",
     ),
-    # a row a run, snapshot and place; kind is activation or head (at a noise level), weight or gain;
-    # step 0 is initialisation; block -1 is what stands before the blocks
-    "magnitudes": ("run", "step", "ema_width", "kind", "block", "site", "timestep", "magnitude"),
+    # a row a run, snapshot and place; kind is activation (at a noise level), correlated (activations on made-up latents
+    # whose neighbours have that correlation), weight or gain; step 0 is initialisation; block -1 is what stands before
+    # the blocks, the one after the last is the final layer
+    "magnitudes": ("run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation", "magnitude"),
+    # a row a run, snapshot, block, head and noise level, of modulations that turn pairs: root mean square of the angles
+    "angles": ("run", "step", "ema_width", "block", "site", "timestep", "radians"),
     # a row a letter, modulation and form, measured side by side; made by `mpdit cost`, not from run folders
     "cost": (
         "model", "config", "modulation", "form", "parameters", "flops", "step_seconds", "relative", "relative_low",
         "relative_high", "rounds", "device", "threads",
     ),
 }  # fmt: skip
-SUBJECTS = ("runs", "fid", "training", "magnitudes")
+SUBJECTS = ("runs", "fid", "training", "magnitudes", "angles")
 
 # subject: what may not stand twice, and what must be a finite number in every row
 _KEYS = {
     "runs": ("run",),
     "fid": ("run", "protocol", "features"),
     "training": ("run", "step"),
-    "magnitudes": ("run", "step", "ema_width", "kind", "block", "site", "timestep"),
+    "magnitudes": ("run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation"),
+    "angles": ("run", "step", "ema_width", "block", "site", "timestep"),
     "cost": ("model", "config", "modulation", "form"),
 }
-_FINITE = {"fid": ("fid", "kid"), "training": ("loss",), "magnitudes": ("magnitude",), "cost": ("relative",)}
+_FINITE = {"fid": ("fid", "kid"), "training": ("loss",), "magnitudes": ("magnitude",), "angles": ("radians",),
+           "cost": ("relative",)}  # fmt: skip
 # Words even where they look like numbers: "none" is an EMA width, too, and a commit may be all digits.
 _TEXT = (*(axis for axis in AXES if axis not in ("lr", "seed")), "protocol", "ema_width", "features_hash",
          "reference_hash", "latents", "commit")  # fmt: skip
@@ -72,7 +77,10 @@ def aggregate(plan: str | Path, runs: str | Path) -> dict:
         training = _training(folder)
         parts["runs"].append(pd.DataFrame([_run(entry, folder, training)], columns=COLUMNS["runs"], dtype=object))
         parts["training"].append(training)
-        parts["magnitudes"].append(_rows(folder / "magnitudes.csv", "magnitudes", entry["run"]))
+        traced = _rows(folder / "magnitudes.csv", "magnitudes", entry["run"])
+        turned = traced["kind"] == "angle"
+        parts["magnitudes"].append(traced[~turned])
+        parts["angles"].append(traced[turned].rename(columns={"magnitude": "radians"})[list(COLUMNS["angles"])])
         for score in entry["scores"]:
             protocol = Path(score).parent.name
             parts["fid"].append(_rows(folder / score, "fid", entry["run"], protocol=protocol))

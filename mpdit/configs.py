@@ -51,6 +51,7 @@ _LADDER = {
     "C": ("B", _MP, "magnitude-preserving layers"),
     "D": ("C", {"weights": "forced"}, "forced weight normalization"),
     "E": ("D", {"norm": "none"}, "no LayerNorm"),
+    "E-leaky": ("E", {"activation": "mp_leaky_relu"}, "leaky ReLU in SiLU's place"),
 }
 
 

@@ -105,20 +105,6 @@ class Snapshot(NamedTuple):
     path: Path
 
 
-def snapshot_steps(steps: int, count: int) -> list[int]:
-    """`count` evenly spaced steps, the last of which is `steps` (fewer where there are fewer steps).
-
-    One file per width is written at each. With widths 0.05 and 0.10, n evenly spaced times up to the asked step
-    rebuild widths 0.03 to 0.20 with a residual of at most 3.9 % (n = 16), 1.1 % (32), 0.3 % (64), 0.07 % (128): 64
-    times carry them well at the end of a run and still to 1.1 % half-way. The disk holds `count` models per width
-    (DiT-S/2, two widths, 64 times, float16: 8.4 GB); where a run is continued to more steps, the old snapshots stay
-    and at most `count` times join them.
-    """
-    if steps < 1 or count < 1:
-        raise UserError(f"snapshots: {count} in {steps} steps: must both be at least 1")
-    return sorted({max(1, round(steps * i / count)) for i in range(1, count + 1)})
-
-
 def save_snapshot(
     folder: str | Path,
     step: int,

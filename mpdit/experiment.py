@@ -18,6 +18,7 @@ from .configs import LADDER, MODELS, MODULATIONS, parse_model, resolve
 from .errors import UserError
 from .fields import Kind, boolean, choice, integer, list_of, optional, real, slug, text
 from .files import read_json
+from .schedule import SCHEDULES, snapshot_steps
 
 REQUIRED = object()
 
@@ -35,7 +36,7 @@ SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
     "training": {
         "steps": (integer(1), 400_000),
         "batch_size": (integer(1), 256),
-        "schedule": (choice("constant", "inverse_sqrt"), "inverse_sqrt"),
+        "schedule": (choice(*SCHEDULES), "inverse_sqrt"),
         "warmup_steps": (integer(0), 2_667),
         "decay_start": (integer(1), 40_000),
         "betas": (list_of(real(0, 1, below=True), length=2), (0.9, 0.99)),
@@ -51,8 +52,8 @@ SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
         "steps": (integer(1, 1000), 250),
         "guidance": (real(0), 1.0),
         "count": (integer(1), 10_000),
-        "ema_width": (optional(real(0.01, 0.28)), 0.05),
-        "step": (optional(integer(1)), None),
+        "ema_width": (list_of(optional(real(0.01, 0.28))), (0.05,)),
+        "step": (list_of(optional(integer(1))), (None,)),
         "seeds": (list_of(integer(0)), (0,)),
     },
     "scoring": {
@@ -287,17 +288,29 @@ class Experiment:
 
     def _check_training(self, where: str, training: dict, sampling: dict) -> None:
         prefix = f"{where}." if where else ""
-        step = sampling["step"]
-        if step is not None and step > training["steps"]:
-            raise UserError(f"{prefix}sampling.step: found {step}, must be at most training.steps, {training['steps']}")
-        if training["snapshots"] > training["steps"]:
-            found, most = training["snapshots"], training["steps"]
-            raise UserError(f"{prefix}training.snapshots: found {found}, must be at most training.steps, {most}")
+        steps, count = training["steps"], training["snapshots"]
+        if count > steps:
+            raise UserError(f"{prefix}training.snapshots: found {count}, must be at most training.steps, {steps}")
+        for step in sampling["step"]:
+            if step is None:
+                continue
+            if step > steps:
+                raise UserError(f"{prefix}sampling.step: found {step}, must be at most training.steps, {steps}")
+            taken = snapshot_steps(steps, count)
+            if step not in taken:
+                near = sorted(sorted(taken, key=lambda other: abs(other - step))[:2])
+                raise UserError(
+                    f"{prefix}sampling.step: found {step}, must be a step with a snapshot, such as "
+                    f"{' or '.join(map(str, near))}: training.snapshots is {count} in {steps} steps"
+                )
 
     def _protocols(self, training: dict, sampling: dict) -> tuple[Protocol, ...]:
-        fixed = {key: sampling[key] for key in ("sampler", "steps", "guidance", "count", "ema_width")}
-        step = sampling["step"] or training["steps"]
-        return tuple(Protocol(**fixed, step=step, seed=seed) for seed in sampling["seeds"])
+        fixed = {key: sampling[key] for key in ("sampler", "steps", "guidance", "count")}
+        steps = dict.fromkeys(step or training["steps"] for step in sampling["step"])
+        return tuple(
+            Protocol(**fixed, ema_width=ema_width, step=step, seed=seed)
+            for ema_width, step, seed in itertools.product(sampling["ema_width"], steps, sampling["seeds"])
+        )
 
     def _is_paper_setting(self, sections: dict) -> bool:
         sections = {"data": self.data, "scoring": self.scoring, **sections}
@@ -321,15 +334,15 @@ class Experiment:
                 entry["paper_setting"] = block.paper_setting
         return {"experiment": "+".join(blocks), "runs": list(runs.values())}
 
-    def measured(self, block: str) -> dict:
-        """The options of `mpdit cost` for a block: its models, letters and modulations, and A to compare with."""
-        runs = self.blocks[block].runs
+    def measured(self) -> dict:
+        """The options of `mpdit cost`: the letters of each model and modulation that there are runs of."""
+        letters, first = {}, next(iter(self.runs.values()))
+        for run in self.runs.values():
+            letters.setdefault((run.model, run.modulation), {})[run.config] = None
         return {
-            "models": list(dict.fromkeys(run.model for run in runs)),
-            "configs": list(dict.fromkeys(("A", *(run.config for run in runs)))),
-            "modulations": list(dict.fromkeys(run.modulation for run in runs)),
-            "batch_size": runs[0].training["batch_size"],
-            "precision": runs[0].training["precision"],
+            "variants": [f"{model}:{modulation}:{','.join(found)}" for (model, modulation), found in letters.items()],
+            "batch_size": first.training["batch_size"],
+            "precision": first.training["precision"],
         }
 
     @property

@@ -123,3 +123,14 @@ def _locate(model: nn.Module, path: str) -> tuple[int, str]:
         index, _, rest = rest.partition(".")
         return int(index), rest
     return (len(model.blocks), rest) if part == "final" else (-1, path)
+
+
+def correlated_latents(shape: tuple[int, ...], correlation: float, generator: torch.Generator) -> Tensor:
+    """Normal values of magnitude 1 and the given `shape` (N, C, H, W), neighbours in a row or column correlated.
+
+    Separable and autoregressive: the correlation of two pixels is `correlation` to the power of their distance in
+    rows and columns together. Channels and images are independent.
+    """
+    distance = (torch.arange(shape[-1]).unsqueeze(0) - torch.arange(shape[-1]).unsqueeze(1)).abs().double()
+    root = torch.linalg.cholesky(correlation**distance).float()
+    return root @ torch.randn(shape, generator=generator) @ root.T

@@ -23,8 +23,8 @@ class Artefact:
 
     name: str
     kind: str  # table | figure
-    experiments: tuple[str, ...]  # the blocks of the configuration that it can be drawn from
-    reads: tuple[str, ...]  # runs, fid, training, magnitudes, cost; and samples, the samples.npz of the scored runs
+    experiments: tuple[str, ...]  # blocks of the configuration that it can be drawn from; none: from all runs
+    reads: tuple[str, ...]  # aggregates by name, cost; and samples, the samples.npz of the scored runs
     caption: str
     make: Callable[[Mapping], object]
 

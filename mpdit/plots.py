@@ -47,7 +47,7 @@ _LOOKS = (
     ("#CC79A7", "^", (0, (1, 1))),  # reddish purple
     ("#0072B2", "D", (0, (5, 1, 1, 1))),  # blue
     ("#D55E00", "v", "-"),  # vermilion
-    ("#009E73", "P", (0, (3, 1, 1, 1, 1, 1))),  # bluish green
+    ("#005A46", "P", (0, (3, 1, 1, 1, 1, 1))),  # dark green, in the place of one that is as light as another
     ("#56B4E9", "X", (0, (5, 1.5))),  # sky blue
 )
 LOOKS = {

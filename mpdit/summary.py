@@ -128,7 +128,7 @@ def best(summary) -> list[bool]:
 
 
 def relative_time(summary, cost) -> list[float]:
-    """Step time of each row over A's with the same modulation, from cost.csv (or None); missing where not measured.
+    """Step time of each row over A's with scale_shift, from cost.csv (or None); missing where not measured.
 
     Where a letter was measured in both forms it is the cheap one, in which runs are trained.
     """

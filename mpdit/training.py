@@ -7,13 +7,13 @@ from pathlib import Path
 import psutil
 from safetensors import SafetensorError
 
-from .ema import snapshot_steps
 from .interruption import Interruption
 from .latents import Latents
 from .lock import WAIT, exclusive
 from .ranks import join
 from .reporting import Reporter
 from .run import FAILED, Run, reason_of
+from .schedule import snapshot_steps
 from .trainer import Trainer
 
 

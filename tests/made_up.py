@@ -91,7 +91,8 @@ def magnitudes(run: str, level: float) -> list[dict]:
     return [
         {
             "run": run, "step": step, "ema_width": 0.05 if step else "", "kind": "activation", "block": block,
-            "site": "residual", "timestep": timestep, "magnitude": level * (1 + (step > 0) * (block + 2)) * tilt,
+            "site": "residual", "timestep": timestep, "correlation": "",
+            "magnitude": level * (1 + (step > 0) * (block + 2)) * tilt,
         }
         for step in (0, 50, 100)
         for block in (-1, 0, 1)

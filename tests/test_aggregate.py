@@ -103,7 +103,7 @@ BROKEN = {
     "magnitudes of an older version": ("magnitudes.csv", "site", "place", "no column site: must be there"),
     "NaN in a score": (SCORED, "50.0,0.125", "nan,0.125", "fid of run {run}, features efficientnet-lite0: found nan"),
     "nothing in a score": (SCORED, "50.0,0.125", "50.0,", "kid of run {run}, features efficientnet-lite0: found no"),
-    "infinite magnitude": ("magnitudes.csv", ",750,1.25", ",750,inf", "found inf: must be a finite number"),
+    "infinite magnitude": ("magnitudes.csv", ",750,,1.25", ",750,,inf", "found inf: must be a finite number"),
     "NaN loss of a run that lives": ("training.csv", "50,0.75", "50,nan", "loss of step 50: found nan: must be a"),
     "a magnitude twice": ("magnitudes.csv", ",250,", ",750,", "two rows for run {run}, step 0, kind activation, block"),
     "another run's score": (SCORED, "seed0", "seed9", "is of run {other}: must be of {run}, whose folder it lies in"),
@@ -180,7 +180,7 @@ def test_the_command_line(study, tmp_path, capsys):
     assert main(command) == 0
     assert capsys.readouterr().out == f"{tmp_path}/out: 2 runs (1 trained, 1 missing), 1 scores\n"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "fid.csv", "magnitudes.csv", "runs.csv", "training.csv",
+        "angles.csv", "fid.csv", "magnitudes.csv", "runs.csv", "training.csv",
     ]  # fmt: skip
     edit(runs / entry("A")["run"] / "magnitudes.csv", "kind", "sort")
     assert main(command) == 2

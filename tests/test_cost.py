@@ -108,7 +108,7 @@ def run(tmp_path, tiny_latents):
 
     def call(*options):
         output = tmp_path / "cost.csv"
-        common = ["--models", "DiT-Nano/2", "--latents", str(tiny_latents), "--batch-size", "2", "--rounds", "6"]
+        common = ["--latents", str(tiny_latents), "--batch-size", "2", "--rounds", "6"]
         status = main(["cost", *common, "--output", str(output), "--device", "cpu", *options])
         if status:
             return status
@@ -120,11 +120,15 @@ def run(tmp_path, tiny_latents):
 
 def test_cost_of_letters_and_modulations(run, monkeypatch):
     seconds = {("A", "cheap"): 2.0, ("C", "cheap"): 2.4, ("E", "cheap"): 2.1, ("E", "textbook"): 2.6}
+    slower = {"scale_shift": 1, "scale_rotate": 1.5}
 
     def step_times(variants, rounds):
         for step in variants.values():
             step()
-        return {variant: [seconds[variant] * (1 + i) for i in range(rounds)] for variant in variants}
+        return {
+            (letter, kind, form): [slower[kind] * seconds[letter, form] * (1 + i) for i in range(rounds)]
+            for letter, kind, form in variants
+        }
 
     forms = []
     training_step = cost.training_step
@@ -136,23 +140,24 @@ def test_cost_of_letters_and_modulations(run, monkeypatch):
             forms.append((model.config.weights, textbook)) or training_step(model, batch, textbook=textbook, **options)
         ),
     )
-    rows = run("--configs", "A", "C", "E", "--modulations", "scale_shift", "scale_rotate")
+    rows = run("--variants", "DiT-Nano/2:scale_shift:A,C,E", "DiT-Nano/2:scale_rotate:A,C,E")
     assert [(row["modulation"], row["config"], row["form"]) for row in rows] == [
         (modulation, *variant) for modulation in ("scale_shift", "scale_rotate") for variant in seconds
     ]
-    assert forms == 2 * [("plain", False), ("normalized", False), ("forced", False), ("normalized", True)]
+    made = [("plain", False), ("normalized", False), ("forced", False), ("normalized", True)]
+    assert forms == [*made, ("plain", False), *made]  # the second time with scale_shift's A beside them
     for row in rows:
         model = tiny(row["config"], row["modulation"])
         assert int(row["parameters"]) == sum(parameter.numel() for parameter in model.parameters())
         assert int(row["flops"]) == cost.flops(model)
-        own = seconds[row["config"], row["form"]]
+        own = slower[row["modulation"]] * seconds[row["config"], row["form"]]
         assert float(row["step_seconds"]) == pytest.approx(own * 3.5)  # the median of 1 to 6 times it
-        assert [float(row[key]) for key in ("relative", "relative_low", "relative_high")] == [own / 2] * 3
+        assert [float(row[f"relative{bound}"]) for bound in ("", "_low", "_high")] == pytest.approx(3 * [own / 2])
         assert (row["model"], row["rounds"], row["device"], row["threads"]) == ("DiT-Nano/2", "6", "cpu", "1")
 
 
 def test_cost_is_measured(run):
-    baseline, other = run("--configs", "A", "B")
+    baseline, other = run("--variants", "DiT-Nano/2:scale_shift:A,B")
     assert (baseline["relative"], baseline["relative_high"]) == ("1.0000", "1.0000")
     assert float(other["relative_low"]) <= float(other["relative"]) <= float(other["relative_high"])
     assert float(other["relative_low"]) < float(other["relative_high"])
@@ -162,18 +167,17 @@ def test_cost_is_measured(run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--configs", "C", "E"], "--configs: C E: must hold A"),
-        (["--configs", "A", "F"], "unknown config 'F'"),
-        (["--modulations", "twist"], "--modulations: twist: must be of scale, shift"),
+        (["--variants", "DiT-Nano/2:scale_shift:A,F"], "A,F: unknown config 'F'"),
+        (["--variants", "DiT-Nano/2:twist:A"], "twist:A: unknown modulation 'twist': must be one of scale, shift"),
+        (["--variants", "DiT-Nano/2:A"], "--variants: DiT-Nano/2:A: must be MODEL:MODULATION:LETTERS"),
         (["--rounds", "5"], "--rounds: 5: must be at least 6"),
-        (["--models", "DiT-Q/2"], "unknown model 'DiT-Q/2'"),
-        (["--models", "DiT-Nano/2", "DiT-Q/2"], "unknown model 'DiT-Q/2'"),
+        (["--variants", "DiT-Nano/2:scale:A", "DiT-Q/2:scale:A"], "unknown model 'DiT-Q/2'"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--latents", "nowhere"], "nowhere: no such folder"),
     ],
 )
 def test_cost_names_what_is_wrong(run, capsys, options, message):
-    assert run(*options) == 2
+    assert run(*([] if "--variants" in options else ["--variants", "DiT-Nano/2:scale_shift:A"]), *options) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -10,7 +10,8 @@ from mpdit import create_model
 from mpdit.__main__ import main
 from mpdit.cost import flops
 from mpdit.layers import magnitude
-from mpdit.stages.describe import CORRELATIONS, correlated_latents, count_flops, magnitudes
+from mpdit.magnitudes import correlated_latents
+from mpdit.stages.describe import CORRELATIONS, count_flops, magnitudes
 
 
 def described(capsys, *arguments: str) -> list[str]:

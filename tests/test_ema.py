@@ -14,6 +14,7 @@ from scipy.integrate import quad
 
 from mpdit import ema
 from mpdit.errors import UserError
+from mpdit.schedule import snapshot_steps
 
 WIDTHS = (0.05, 0.10)
 
@@ -124,12 +125,12 @@ def test_averages_follow_the_optimizer_and_survive_a_checkpoint():
 
 
 def test_snapshot_steps_are_even_and_end_at_the_last():
-    assert ema.snapshot_steps(1500, 64)[-2:] == [1477, 1500]
-    assert set(np.diff([0, *ema.snapshot_steps(1500, 64)])) == {23, 24}
-    assert ema.snapshot_steps(3, 64) == [1, 2, 3]
-    assert set(ema.snapshot_steps(3000, 32)) <= set(ema.snapshot_steps(3000, 64))
+    assert snapshot_steps(1500, 64)[-2:] == [1477, 1500]
+    assert set(np.diff([0, *snapshot_steps(1500, 64)])) == {23, 24}
+    assert snapshot_steps(3, 64) == [1, 2, 3]
+    assert set(snapshot_steps(3000, 32)) <= set(snapshot_steps(3000, 64))
     with pytest.raises(UserError, match="snapshots: 0 in 10 steps"):
-        ema.snapshot_steps(10, 0)
+        snapshot_steps(10, 0)
 
 
 def test_snapshots_say_what_they_hold(tmp_path):
@@ -184,13 +185,13 @@ def noise(steps, n, seed=0):
 @pytest.fixture(scope="module")
 def white(tmp_path_factory):
     """1500 steps of 3000 parameters that are independent from step to step, the worst case."""
-    return History(tmp_path_factory.mktemp("white"), noise(1500, 3000), ema.snapshot_steps(1500, 64))
+    return History(tmp_path_factory.mktemp("white"), noise(1500, 3000), snapshot_steps(1500, 64))
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
     """1500 steps of a random walk of 3000 parameters."""
-    return History(tmp_path_factory.mktemp("walk"), noise(1500, 3000).cumsum(0), ema.snapshot_steps(1500, 64))
+    return History(tmp_path_factory.mktemp("walk"), noise(1500, 3000).cumsum(0), snapshot_steps(1500, 64))
 
 
 @pytest.mark.parametrize(("width", "step"), [(0.02, 1500), (0.03, 1500), (0.07, 1500), (0.2, 1500), (0.03, 750)])
@@ -217,7 +218,7 @@ def test_a_tracked_width_comes_back_exactly(walk):
 
 
 def test_float16_snapshots_add_their_rounding_and_no_more(tmp_path):
-    history = History(tmp_path, noise(1500, 3000).cumsum(0), ema.snapshot_steps(1500, 64), "float16")
+    history = History(tmp_path, noise(1500, 3000).cumsum(0), snapshot_steps(1500, 64), "float16")
     for width, tensors in history.average.averages.items():
         assert torch.equal(ema.reconstruct(tmp_path, width, 1500)[0]["w"], tensors["w"].half().float())
     profiles = [(s.step, s.width) for s in ema.list_snapshots(tmp_path)]
@@ -229,7 +230,7 @@ def test_float16_snapshots_add_their_rounding_and_no_more(tmp_path):
 
 
 def test_a_continued_run_with_other_spacing_is_rebuilt(tmp_path):
-    steps = {*ema.snapshot_steps(1000, 20), *(s for s in ema.snapshot_steps(1700, 27) if s > 1000), 1001}
+    steps = {*snapshot_steps(1000, 20), *(s for s in snapshot_steps(1700, 27) if s > 1000), 1001}
     history = History(tmp_path, noise(1700, 2000), steps)
     for width in (0.05, 0.06, 0.15):
         error, residual = history.error(width, 1700)
@@ -240,7 +241,7 @@ def test_a_continued_run_with_other_spacing_is_rebuilt(tmp_path):
 
 @pytest.mark.parametrize(("times", "worst"), [(16, 0.039), (32, 0.0112), (64, 0.003), (128, 0.0008), (250, 0.0002)])
 def test_residuals_are_those_that_snapshot_steps_documents(times, worst):
-    profiles = [(step, width) for step in ema.snapshot_steps(400_000, times) for width in WIDTHS]
+    profiles = [(step, width) for step in snapshot_steps(400_000, times) for width in WIDTHS]
     fits = [ema.fit_profile(profiles, 400_000, width) for width in (0.03, 0.04, 0.06, 0.075, 0.125, 0.15, 0.2)]
     assert max(residual for _, residual in fits) == pytest.approx(worst, rel=0.1)
     assert all(coefficients.sum() == pytest.approx(1, abs=1e-12) for coefficients, _ in fits)

@@ -61,7 +61,7 @@ def test_built_modules_have_the_declared_features(letter):
 def test_adjacent_letters_differ_in_the_declared_fields_alone(letter):
     """In the table, and in what was built: the same parameters and the same buffers, but for the declared features."""
     parent, changes = DECLARED[letter]
-    assert ord(letter) - ord(parent) == 1
+    assert letter == f"{parent}-leaky" or ord(letter) - ord(parent) == 1
     assert asdict(LADDER[letter]) == {**asdict(LADDER[parent]), **changes}
     assert all(getattr(LADDER[parent], name) != value for name, value in changes.items())
 

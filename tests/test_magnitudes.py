@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 
@@ -172,7 +173,7 @@ def only(rows, **wanted):
 def test_trace_of_a_run(run):
     run.write()
     rows = run.trace("--images", "30", "--timesteps", "50", "950", "--snapshots", "3", "--device", "cpu")
-    assert [*rows[0]] == ["run", "step", "ema_width", "kind", "block", "site", "timestep", "magnitude"]
+    assert [*rows[0]] == ["run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation", "magnitude"]
     assert {(row["step"], row["ema_width"]) for row in rows} == {
         ("0", ""),
         ("10", "0.05"),
@@ -180,10 +181,10 @@ def test_trace_of_a_run(run):
         ("50", "0.05"),
     }
     assert {row["run"] for row in rows} == {"a run"}
-    residual = only(rows, step=0, site="residual", block=-1)
+    residual = only(rows, step=0, kind="activation", site="residual", block=-1)
     assert [row["timestep"] for row in residual] == ["50", "950"]
     assert all(0.9 < float(row["magnitude"]) < 1.1 for row in residual)  # whitened inputs, of magnitude 1
-    assert {row["kind"] for row in rows} == {"activation", "angle", "weight", "gain"}
+    assert {row["kind"] for row in rows} == {"activation", "angle", "weight", "gain", "correlated"}
     assert len(only(rows, step=50, kind="activation")) == 2 * (3 * 5 + 1)
     assert len(only(rows, step=50, kind="angle", block=2)) == 2 * 2
     assert {row["magnitude"] for row in only(rows, step=50, kind="weight", block=1)} == {"1"}  # put back on the sphere
@@ -191,6 +192,19 @@ def test_trace_of_a_run(run):
     start, end = (
         [float(row["magnitude"]) for row in only(rows, step=step, kind="activation", timestep=950)] for step in (0, 50)
     )
+    correlated = only(rows, kind="correlated")
+    assert {row["step"] for row in correlated} == {"0", "50"}
+    assert len(correlated) == 2 * 4 * 2 * (3 * 5 + 1)  # at the start and in the end; correlations, timesteps, places
+    entering = [float(row["magnitude"]) for row in only(correlated, step=0, site="residual", block=-1)]
+    assert entering == pytest.approx([1] * 8, abs=0.2)
+    attended = {
+        correlation: np.mean([
+            float(row["magnitude"])
+            for row in only(correlated, step=0, site="attention_output", block=0, correlation=correlation)
+        ])
+        for correlation in (0.0, 0.99)
+    }  # fmt: skip
+    assert attended[0.99] > 1.15 * attended[0.0]  # attention averages tokens that are alike, and loses nothing
     assert end == pytest.approx(start, rel=1e-5)  # the same model, once normalised
 
 
@@ -204,7 +218,9 @@ def test_trace_of_normalized_weights_shows_their_growth(run):
 def test_trace_of_a_diverged_run_is_a_header(run):
     run.write(status="diverged", steps=())
     assert run.trace() == []
-    assert (run.folder / "magnitudes.csv").read_text() == "run,step,ema_width,kind,block,site,timestep,magnitude\n"
+    assert (
+        run.folder / "magnitudes.csv"
+    ).read_text() == "run,step,ema_width,kind,block,site,timestep,correlation,magnitude\n"
 
 
 def test_trace_names_what_is_wrong(run, capsys):

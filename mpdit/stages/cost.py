@@ -1,14 +1,14 @@
 """Letters and modulations -> relative step time, side by side.
 
-In:  models of the grid, the latents (their shape and classes), which letters and modulations.
+In:  which models, modulations and letters (MODEL:MODULATION:LETTER,LETTER...), the latents (their shape and classes).
 Out: a CSV with columns model, config, modulation, form, parameters, flops (one image, forward), step_seconds (median),
-     relative (to A with the same modulation: median over rounds of the ratio within a round), relative_low,
-     relative_high (its 95 % interval), rounds, device, threads.
+     relative (to A of the same model with scale_shift, the DiT baseline: median over rounds of the ratio within a
+     round), relative_low, relative_high (its 95 % interval), rounds, device, threads.
      Letters of forced weights, D and E, have a row for each form: cheap, in which this project trains (unit rows,
      projected gradients), and textbook (EDM2's: rows normalised under autograd and put back at each step).
 
-The data are noise: times don't depend on them. All letters of a modulation are in memory at once and make their steps
-in turn, so that other work on the machine meets all alike.
+The data are noise: times don't depend on them. All letters of a modulation, and the baseline, are in memory at once and
+make their steps in turn, so that other work on the machine meets all alike.
 """
 
 import argparse
@@ -19,17 +19,18 @@ COLUMNS = (
     "relative_high", "rounds", "device", "threads",
 )  # fmt: skip
 FEWEST_ROUNDS = 6  # an interval of 95 % needs as many
-BASELINE = ("A", "cheap")
+BASELINE = ("A", "scale_shift", "cheap")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", nargs="+", required=True, metavar="MODEL", help="such as DiT-S/2")
+    parser.add_argument(
+        "--variants", nargs="+", required=True, metavar="MODEL:MODULATION:LETTERS",
+        help="such as DiT-S/2:scale_shift:A,B,C,D,E",
+    )  # fmt: skip
     parser.add_argument(
         "--latents", type=Path, required=True, metavar="FOLDER", help="that `mpdit encode` has finished"
     )
     parser.add_argument("--batch-size", type=int, required=True, metavar="B")
-    parser.add_argument("--configs", nargs="+", default=["A", "B", "C", "D", "E"], metavar="LETTER")
-    parser.add_argument("--modulations", nargs="+", default=["scale_shift"], metavar="MODULATION")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV")
     parser.add_argument("--rounds", type=int, default=40, help="steps timed of each (%(default)s)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="(%(default)s)")
@@ -39,19 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    from ..configs import MODULATIONS, parse_model, resolve
     from ..errors import UserError
     from ..files import write_csv
 
-    for name in args.models:
-        parse_model(name)
-    for letter in args.configs:
-        resolve(letter)
-    if "A" not in args.configs:
-        raise UserError(f"--configs: {' '.join(args.configs)}: must hold A, to which times are relative")
-    for modulation in args.modulations:
-        if modulation not in MODULATIONS:
-            raise UserError(f"--modulations: {modulation}: must be of {', '.join(MODULATIONS)}")
+    variants = [_parse(text) for text in args.variants]
     if args.rounds < FEWEST_ROUNDS:
         raise UserError(f"--rounds: {args.rounds}: must be at least {FEWEST_ROUNDS}")
     if min(args.batch_size, args.threads) < 1:
@@ -65,17 +57,33 @@ def main(args: argparse.Namespace) -> None:
     latents = Latents(args.latents)
     device = join(args.device).device
     torch.set_num_threads(args.threads)
-    rows = [
-        row
-        for name in args.models
-        for modulation in args.modulations
-        for row in _measure(args, name, modulation, latents.shape, latents.num_classes, device)
-    ]
+    rows = [row for variant in variants for row in _measure(args, *variant, latents.shape, latents.num_classes, device)]
     write_csv(args.output, COLUMNS, rows)
 
 
-def _measure(args: argparse.Namespace, name: str, modulation: str, shape: tuple, classes: int, device) -> list[dict]:
-    """The rows of all letters of one model in one modulation; `shape` (C, H, W) of the latents."""
+def _parse(text: str) -> tuple[str, str, list[str]]:
+    """Model, modulation and letters of "DiT-S/2:scale_shift:A,E". UserError for what is not in the grid."""
+    from ..configs import MODULATIONS, parse_model, resolve
+    from ..errors import UserError
+
+    try:
+        model, modulation, letters = text.split(":")
+        parse_model(model)
+        if modulation not in MODULATIONS:
+            raise UserError(f"unknown modulation {modulation!r}: must be one of {', '.join(MODULATIONS)}")
+        for letter in letters.split(","):
+            resolve(letter)
+    except UserError as error:
+        raise UserError(f"--variants: {text}: {error}") from None
+    except ValueError:
+        raise UserError(f"--variants: {text}: must be MODEL:MODULATION:LETTERS, as DiT-S/2:scale:A,E") from None
+    return model, modulation, letters.split(",")
+
+
+def _measure(
+    args: argparse.Namespace, name: str, modulation: str, letters: list[str], shape: tuple, classes: int, device
+) -> list[dict]:
+    """The rows of the letters of one model in one modulation; `shape` (C, H, W) of the latents."""
     import statistics
 
     import torch
@@ -90,28 +98,31 @@ def _measure(args: argparse.Namespace, name: str, modulation: str, shape: tuple,
     x0, noise = (torch.randn(images, *shape, generator=draw, device=device) for _ in range(2))
     t = torch.randint(1000, (images,), generator=draw, device=device)
     y = torch.randint(classes, (images,), generator=draw, device=device)
+    asked = [
+        (letter, modulation, form)
+        for letter in letters
+        for form in (("cheap", "textbook") if resolve(letter).weights == "forced" else ("cheap",))
+    ]
     models, steps = {}, {}
-    for letter in args.configs:
-        forced = resolve(letter).weights == "forced"
-        for form in ("cheap", "textbook") if forced else ("cheap",):
-            weights = {"weights": "normalized"} if form == "textbook" else {}
-            model = create_model(
-                name, letter, modulation,
-                input_size=shape[1], in_channels=shape[0], num_classes=classes, seed=0, **weights,
-            ).to(device)  # fmt: skip
-            models[letter, form] = model
-            steps[letter, form] = training_step(
-                model, (x0, noise, t, y), textbook=form == "textbook", precision=args.precision,
-                compile=on_cuda if args.compile is None else args.compile,
-            )  # fmt: skip
+    for variant in dict.fromkeys((BASELINE, *asked)):
+        letter, kind, form = variant
+        weights = {"weights": "normalized"} if form == "textbook" else {}
+        models[variant] = create_model(
+            name, letter, kind, input_size=shape[1], in_channels=shape[0], num_classes=classes, seed=0, **weights
+        ).to(device)
+        steps[variant] = training_step(
+            models[variant], (x0, noise, t, y), textbook=form == "textbook", precision=args.precision,
+            compile=on_cuda if args.compile is None else args.compile,
+        )  # fmt: skip
     times = step_times(steps, args.rounds)
     rows = []
-    for (letter, form), seconds in times.items():
+    for variant in asked:
+        (letter, _, form), seconds = variant, times[variant]
         relative, low, high = relative_time(seconds, times[BASELINE])
         rows.append({
             "model": name, "config": letter, "modulation": modulation, "form": form,
-            "parameters": sum(parameter.numel() for parameter in models[letter, form].parameters()),
-            "flops": flops(models[letter, form]), "step_seconds": f"{statistics.median(seconds):.6g}",
+            "parameters": sum(parameter.numel() for parameter in models[variant].parameters()),
+            "flops": flops(models[variant]), "step_seconds": f"{statistics.median(seconds):.6g}",
             "relative": f"{relative:.4f}", "relative_low": f"{low:.4f}", "relative_high": f"{high:.4f}",
             "rounds": args.rounds, "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
             "threads": args.threads,

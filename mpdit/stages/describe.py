@@ -115,7 +115,7 @@ def magnitudes(model, images: int, correlation: float, seed: int) -> dict[tuple[
     """M by (block, site) of `model` for random timesteps and labels and `correlated_latents`."""
     import torch
 
-    from ..magnitudes import probes
+    from ..magnitudes import correlated_latents, probes
     from ..seeds import generator
 
     draw = generator(seed, "describe")
@@ -125,16 +125,3 @@ def magnitudes(model, images: int, correlation: float, seed: int) -> dict[tuple[
     with torch.inference_mode(), probes(model) as found:
         model(x, t, y)
     return found.take()
-
-
-def correlated_latents(shape: tuple[int, ...], correlation: float, generator):
-    """Normal values of magnitude 1 and the given `shape` (N, C, H, W), neighbours in a row or column correlated.
-
-    Separable and autoregressive: the correlation of two pixels is `correlation` to the power of their distance in
-    rows and columns together. Channels and images are independent.
-    """
-    import torch
-
-    distance = (torch.arange(shape[-1]).unsqueeze(0) - torch.arange(shape[-1]).unsqueeze(1)).abs().double()
-    root = torch.linalg.cholesky(correlation**distance).float()
-    return root @ torch.randn(shape, generator=generator) @ root.T

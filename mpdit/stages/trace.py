@@ -1,10 +1,12 @@
 """A trained run -> magnitudes of activations and weights.
 
 In:  RUN_FOLDER with spec.json, trained.json and snapshots/, as `mpdit train` leaves it, and the run's latents.
-Out: a CSV with columns run, step, ema_width, kind, block, site, timestep, magnitude:
+Out: a CSV with columns run, step, ema_width, kind, block, site, timestep, correlation, magnitude:
      step 0 is the initialisation, the others are snapshots of the run's first EMA width;
      kind activation (residual, attention and MLP inputs and outputs) and, where pairs are turned, angle (radians), by
      timestep; weight (row norms over the norm that preserves magnitude); gain (the learned gains, signed);
+     correlated, at the start and in the end: activations on made-up normal latents of magnitude 1 in the place of noisy
+     images, whose neighbouring pixels have the given correlation (0: independent, as the lemmas presume);
      block -1 is what stands before the blocks, the one after the last is the final layer (see `mpdit.magnitudes`).
      Only the header where the run has diverged.
 
@@ -14,8 +16,9 @@ Every run is shown the same images with the same noise: those of the latents, ev
 import argparse
 from pathlib import Path
 
-COLUMNS = ("run", "step", "ema_width", "kind", "block", "site", "timestep", "magnitude")
+COLUMNS = ("run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation", "magnitude")
 BATCH = 64
+CORRELATIONS = (0.0, 0.5, 0.9, 0.99)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,12 +71,14 @@ def _trace(args: argparse.Namespace, spec: dict, trained: dict) -> list[dict]:
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     model = model_of_run(spec, latents).to(device).eval()
     batches = _batches(latents, args.images, device)
-    rows = [{"step": 0, "ema_width": "", **row} for row in _measure(model, batches, args.timesteps)]
+    about = {"step": 0, "ema_width": ""}
+    rows = [{**about, **row} for row in _measure(model, batches, args.timesteps) + _correlated(model, args)]
     for step in steps:
         weights, _ = ema.reconstruct(folder, width, step)
         model.load_state_dict(weights)
         model.normalize_weights()
-        rows += [{"step": step, "ema_width": width, **row} for row in _measure(model, batches, args.timesteps)]
+        found = _measure(model, batches, args.timesteps) + (_correlated(model, args) if step == steps[-1] else [])
+        rows += [{"step": step, "ema_width": width, **row} for row in found]
     return [{"run": spec["run"], **row, "magnitude": f"{row['magnitude']:.7g}"} for row in rows]
 
 
@@ -115,4 +120,30 @@ def _measure(model, batches: list, timesteps: list[int]) -> list[dict]:
                 rows.append({"kind": kind, "block": block, "site": site, "timestep": timestep, "magnitude": value})
     for kind, values in (("weight", weight_magnitudes(model)), ("gain", gains(model))):
         rows += [{"kind": kind, "block": b, "site": site, "magnitude": value} for (b, site), value in values.items()]
+    return rows
+
+
+def _correlated(model, args: argparse.Namespace) -> list[dict]:
+    """Rows of activations on normal latents of each of CORRELATIONS."""
+    import torch
+
+    from ..magnitudes import correlated_latents, probes
+    from ..seeds import generator
+
+    device, rows = next(model.parameters()).device, []
+    shape = (min(args.images, BATCH), model.in_channels, model.input_size, model.input_size)
+    labels = torch.arange(shape[0], device=device) % model.num_classes
+    with torch.inference_mode(), probes(model) as magnitudes:
+        for correlation in CORRELATIONS:
+            for timestep in args.timesteps:
+                x = correlated_latents(shape, correlation, generator("trace", "correlated", timestep)).to(device)
+                model(x, torch.full_like(labels, timestep), labels)
+                rows += [
+                    {
+                        "kind": "correlated", "block": block, "site": site, "timestep": timestep,
+                        "correlation": correlation, "magnitude": value,
+                    }
+                    for (block, site), value in magnitudes.take().items()
+                    if not site.endswith("_angle")
+                ]  # fmt: skip
     return rows

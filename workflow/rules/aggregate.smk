@@ -1,5 +1,5 @@
 # Finished runs -> one CSV a subject: per block of `experiments:`, and over all of them in results/ itself.
-# Letters and modulations of a block -> relative step time.
+# Letters and modulations of the whole grid -> relative step time.
 
 
 def finished(*blocks):
@@ -63,12 +63,11 @@ rule aggregate_all:
 rule cost:
     input:
         latents=ancient(LATENTS),
-        plan="results/experiments/{block}/plan.json",
     output:
-        "results/experiments/{block}/cost.csv",
+        "results/cost.csv",
     threads: experiment.execution["threads"]
     params:
-        measured=lambda wildcards: options(experiment.measured(wildcards.block)),
+        measured=options(experiment.measured()),
     resources:
         gpu=GPU,
     shell:

@@ -39,4 +39,4 @@ HANDED_OUT = GPU and "gpu" in workflow.resource_settings.resources
 ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.gpus {{resources.gpu}} {{MPDIT}}" if HANDED_OUT else "{MPDIT}"
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
 DATA = shlex.quote(json.dumps(experiment.data))  # in shell commands, not params: moving the images re-encodes nothing
-AGGREGATES = ("runs", "fid", "training", "magnitudes")
+AGGREGATES = ("runs", "fid", "training", "magnitudes", "angles")

@@ -1,10 +1,10 @@
 # CSVs -> tables and figures, as mpdit.paper registers them. An artefact is drawn from the first of its blocks that the
-# configuration has; one whose blocks are all missing is no goal here.
+# configuration has; one whose blocks are all missing is no goal here; one that names no block is drawn from all runs.
 
 BLOCK = {
-    name: next(block for block in artefact.experiments if block in experiment.blocks)
+    name: next((block for block in artefact.experiments if block in experiment.blocks), None)
     for name, artefact in paper.ARTEFACTS.items()
-    if set(artefact.experiments) & set(experiment.blocks)
+    if not artefact.experiments or set(artefact.experiments) & set(experiment.blocks)
 }
 
 
@@ -17,23 +17,29 @@ FIGURES = goals("figure", "results/figures", ".png")
 
 
 def read_by(name):
-    """The aggregates that an artefact reads; `samples` are the images of its block's runs."""
+    """The aggregates that an artefact reads, the plan of its runs first; `samples` are the images of its block's runs."""
     block, subjects = BLOCK[name], paper.ARTEFACTS[name].reads
-    files = [f"results/experiments/{block}/{subject}.csv" for subject in subjects if subject != "samples"]
+    folder = "results" if block is None else f"results/experiments/{block}"
+    files = [f"{folder}/{subject}.csv" for subject in subjects if subject not in ("samples", "cost")]
+    if "cost" in subjects:
+        files.append("results/cost.csv")
     if "samples" in subjects:
-        plan = experiment.plan(block)["runs"]
+        plan = experiment.plan(*([block] if block else experiment.blocks))["runs"]
         files += [f"results/runs/{run['run']}/{Path(score).parent}/samples.npz" for run in plan for score in run["scores"]]
-    return [f"results/experiments/{block}/plan.json", *files]
+    return [f"{folder}/plan.json", *files]
 
 
-RENDER = "{MPDIT} render {wildcards.name} --data $(dirname {input.data[0]}) --runs results/runs --output {output[0]}"
+RENDER = (
+    "{MPDIT} render {wildcards.name} --data $(dirname {input.data[0]}) --cost results/cost.csv --runs results/runs"
+    " --output {output[0]}"
+)
 
 
 rule table:
     input:
         data=lambda wildcards: read_by(wildcards.name),
         # The figures of a table's block come with it.
-        figures=lambda wildcards: [FIGURES[name] for name in FIGURES if BLOCK[name] == BLOCK[wildcards.name]],
+        figures=lambda wildcards: [FIGURES[name] for name in FIGURES if BLOCK[name] and BLOCK[name] == BLOCK[wildcards.name]],
     output:
         multiext("results/{name}", ".csv", ".md", ".tex"),
     wildcard_constraints:
