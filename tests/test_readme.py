@@ -9,6 +9,7 @@ import torch
 import mpdit
 from mpdit import paper, plots
 from mpdit.__main__ import VERBS
+from mpdit.paper import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -54,11 +55,11 @@ def test_a_trained_model_loads_in_three_lines(tmp_path):
 
 
 def test_the_figure_in_five_lines_is_drawn(monkeypatch, tmp_path):
-    monkeypatch.setattr(paper, "ARTEFACTS", {})
+    monkeypatch.setattr(registry, "ARTEFACTS", {})
     (code,) = (block for block in blocks("python") if "@figure" in block)
     assert len(code.splitlines()) <= 5
     exec(code, {"figure": paper.figure, "plots": plots})
     runs = pd.DataFrame({"config": ["A", "E"], "images_per_second": [10.0, 9.0]})
-    paper.render(paper.ARTEFACTS["speed"], {"runs": runs}, tmp_path / "speed.png")
+    paper.render(registry.ARTEFACTS["speed"], {"runs": runs}, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").stat().st_size > 1000
     assert (tmp_path / "speed.pdf").stat().st_size > 1000

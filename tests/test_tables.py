@@ -40,7 +40,7 @@ SIZE = ("1.23 M", "1")  # parameters, n
 
 
 def test_table1_of_one_seed_cell_by_cell(one_seed):
-    table = paper.table1(one_seed)
+    table = paper.tables.table1(one_seed)
     assert list(table.header) == [
         "config", "what it adds", "model", "modulation", "learning rate", "parameters", "n", "FD (EfficientNet-Lite0)",
         "KD ×10³", "change vs A", "step time", "status",
@@ -58,7 +58,7 @@ def test_table1_of_one_seed_cell_by_cell(one_seed):
 
 
 def test_table1_as_csv_is_in_full_precision_with_its_protocol(one_seed):
-    frame = paper.table1(one_seed).frame.set_index("config")
+    frame = paper.tables.table1(one_seed).frame.set_index("config")
     row = frame.loc["E"]
     assert (row["fid_mean"], row["fid_change_percent"], row["relative_step_time"]) == (50.0, -37.5, 1.039)
     assert np.isnan(row["fid_sd"])
@@ -80,7 +80,7 @@ def test_table1_as_csv_is_in_full_precision_with_its_protocol(one_seed):
 
 
 def test_one_seed_ranks_nothing(one_seed):
-    table = paper.table1(one_seed)
+    table = paper.tables.table1(one_seed)
     assert "**" not in str(table.rows)
     assert "±" not in str(table.rows)
     notes = " ".join(table.notes)
@@ -100,8 +100,8 @@ def test_seeds_are_averaged_over_their_sampling_seeds_first():
     (row,) = summary.summarize(data["runs"], data["fid"]).to_dict("records")
     assert (row["n"], row["fid_mean"], row["sampling_seeds"]) == (2, 18.0, 1)
     assert row["fid_sd"] == pytest.approx(18**0.5)
-    assert cells(paper.table1(data), "A")["FD (EfficientNet-Lite0)"] == "18.00 ± 4.24"
-    assert "mean over sampling seeds" not in " ".join(paper.table1(data).notes)
+    assert cells(paper.tables.table1(data), "A")["FD (EfficientNet-Lite0)"] == "18.00 ± 4.24"
+    assert "mean over sampling seeds" not in " ".join(paper.tables.table1(data).notes)
 
 
 def test_the_lowest_mean_of_several_seeds_is_bold():
@@ -109,17 +109,17 @@ def test_the_lowest_mean_of_several_seeds_is_bold():
         *((entry("A", seed), "trained", [{"fid": 80.0 + seed}]) for seed in (0, 1)),
         *((entry("E", seed), "trained", [{"fid": 60.0 - seed}]) for seed in (0, 1)),
     )
-    table = paper.table1(data)
+    table = paper.tables.table1(data)
     assert cells(table, "E")["FD (EfficientNet-Lite0)"] == "**59.50** ± 0.71"
     assert cells(table, "A")["FD (EfficientNet-Lite0)"] == "80.50 ± 0.71"
     assert "bold: the lowest" in " ".join(table.notes)
     data["fid"] = data["fid"].iloc[:3]  # E is left with one seed
-    assert "**" not in str(paper.table1(data).rows)
+    assert "**" not in str(paper.tables.table1(data).rows)
 
 
 def test_no_row_is_bold_for_what_is_left_of_its_seeds():
     seeds = [(entry("E", seed), "trained", [{"fid": 50.0}]) for seed in (0, 1)] + [(entry("E", 2), "diverged", [])]
-    table = paper.table1(frames(*((entry("A", seed), "trained", [{"fid": 80.0}]) for seed in (0, 1)), *seeds))
+    table = paper.tables.table1(frames(*((entry("A", seed), "trained", [{"fid": 80.0}]) for seed in (0, 1)), *seeds))
     assert "**" not in str(table.rows)
     assert cells(table, "E")["status"] == "2 trained, 1 diverged"
     assert cells(table, "E")["n"] == "2"
@@ -133,7 +133,7 @@ def test_runs_without_a_score_are_shown_as_they_are(one_seed, status, shown):
     runs = one_seed["runs"]
     runs.loc[runs["config"] == "A", "status"] = status
     one_seed["fid"] = one_seed["fid"][one_seed["fid"]["config"] != "A"]
-    table = paper.table1(one_seed)
+    table = paper.tables.table1(one_seed)
     assert len(table.rows) == 5
     assert cells(table, "A")["status"] == shown
     assert cells(table, "A")["FD (EfficientNet-Lite0)"] == "—"
@@ -141,7 +141,7 @@ def test_runs_without_a_score_are_shown_as_they_are(one_seed, status, shown):
 
 
 def test_a_table_without_any_score():
-    table = paper.table1(frames((entry("A"), "missing", []), (entry("E"), "running", [])))
+    table = paper.tables.table1(frames((entry("A"), "missing", []), (entry("E"), "running", [])))
     assert [row[-1] for row in table.rows] == ["missing", "running"]
     assert table.footer == []
     assert table.notes == ["No run has been scored yet."]
@@ -150,13 +150,13 @@ def test_a_table_without_any_score():
 
 def test_no_rows_at_all():
     empty = {name: pd.DataFrame(columns=aggregate.COLUMNS[name]) for name in aggregate.SUBJECTS} | {"cost": None}
-    assert "No run" in tables.markdown(paper.table1(empty), "Ladder")
+    assert "No run" in tables.markdown(paper.tables.table1(empty), "Ladder")
 
 
 def test_protocols_never_share_a_row(one_seed):
     wider = one_seed["fid"].assign(ema_width="0.1", fid=one_seed["fid"]["fid"] + 1, protocol="wider")
     one_seed["fid"] = pd.concat([one_seed["fid"], wider])
-    table = paper.table1(one_seed)
+    table = paper.tables.table1(one_seed)
     assert len(table.rows) == 10
     found = {(row[0], row[-1]): row[table.header.index("FD (EfficientNet-Lite0)")] for row in table.rows}
     assert table.header[-1] == "ema width"
@@ -170,18 +170,18 @@ def test_protocols_never_share_a_row(one_seed):
 def test_plain_weights_are_a_protocol_of_their_own():
     data = frames((entry("A"), "trained", [{"fid": 1.0}]))
     data["fid"]["ema_width"] = np.nan  # an empty cell
-    assert "plain weights" in paper.table1(data).notes[0]
-    assert cells(paper.table1(data), "A")["FD (EfficientNet-Lite0)"] == "1.00"
+    assert "plain weights" in paper.tables.table1(data).notes[0]
+    assert cells(paper.tables.table1(data), "A")["FD (EfficientNet-Lite0)"] == "1.00"
 
 
 def test_fid_is_called_so_for_inception_only():
     data = frames((entry("A"), "trained", [{"features": "inception", "fid_rank_deficient": False}]))
-    table = paper.table1(data)
+    table = paper.tables.table1(data)
     assert list(table.header[7:9]) == ["FID", "KID ×10³"]
     assert "fewer samples" not in " ".join(table.notes)
     both = frames((entry("A"), "trained", [{}, {"features": "inception", "features_hash": "1"}]))
-    assert {"FID or FD", "features"} <= set(paper.table1(both).header)
-    assert set(paper.table1(both).frame["metric"]) == {"FID", "FD (EfficientNet-Lite0)"}
+    assert {"FID or FD", "features"} <= set(paper.tables.table1(both).header)
+    assert set(paper.tables.table1(both).frame["metric"]) == {"FID", "FD (EfficientNet-Lite0)"}
 
 
 @pytest.mark.parametrize(("same", "expected"), [(True, "86.49"), (False, None)])
@@ -190,7 +190,7 @@ def test_the_papers_number_stands_only_where_the_setting_is_the_papers(same, exp
         return entry(letter, model="DiT-XS/2", paper_setting=same)
 
     data = frames((xs("C"), "trained", [{}]), (xs("E"), "trained", [{}]))
-    table = paper.table1(data)
+    table = paper.tables.table1(data)
     assert cells(table, "C").get("paper") == expected
     assert cells(table, "E").get("paper") == (expected and "—")  # the paper gives none
     assert table.frame["paper_fid"].notna().tolist() == [same, False]
@@ -199,7 +199,7 @@ def test_the_papers_number_stands_only_where_the_setting_is_the_papers(same, exp
 def test_two_runs_of_one_setting_and_seed_are_refused():
     twin = entry("A") | {"run": "another-name"}
     with pytest.raises(UserError) as error:
-        paper.table1(frames((entry("A"), "trained", [{}]), (twin, "trained", [{}])))
+        paper.tables.table1(frames((entry("A"), "trained", [{}]), (twin, "trained", [{}])))
     assert str(error.value) == (
         f"runs {entry('A')['run']} and another-name: both have model DiT-Nano/2, config A, modulation scale_shift, "
         "lr 0.001, data mnist8, seed 0: must be one run a setting and seed"
@@ -208,7 +208,7 @@ def test_two_runs_of_one_setting_and_seed_are_refused():
 
 def test_no_baseline_is_chosen_among_several():
     a = [(entry("A", lr=lr), "trained", [{"fid": 80.0}]) for lr in (1e-4, 1e-3)]
-    table = paper.table1(frames(*a, (entry("E"), "trained", [{"fid": 40.0}])))
+    table = paper.tables.table1(frames(*a, (entry("E"), "trained", [{"fid": 40.0}])))
     assert cells(table, "E")["change vs A"] == "—"
 
 
@@ -256,7 +256,7 @@ def parse_latex(text: str) -> list[list[str]]:
 
 
 def test_latex_holds_the_cells_and_tells_what_all_rows_share(one_seed):
-    text = tables.latex(paper.table1(one_seed), "The ladder, 100 % & more_", "tab:table1")
+    text = tables.latex(paper.tables.table1(one_seed), "The ladder, 100 % & more_", "tab:table1")
     head, *rows = parse_latex(text)
     assert head[:2] == ["config", "what it adds"]
     assert rows[4] == [
@@ -269,7 +269,7 @@ def test_latex_holds_the_cells_and_tells_what_all_rows_share(one_seed):
 
 def test_latex_keeps_a_column_that_names_the_floor():
     runs = [(entry("E", modulation=modulation), "trained", [{}]) for modulation in ("scale", "scale_shift")]
-    text = tables.latex(paper.table1(frames(*runs)), "Modulations", "tab:x")
+    text = tables.latex(paper.tables.table1(frames(*runs)), "Modulations", "tab:x")
     assert [row[0] for row in parse_latex(text)] == [
         "what it adds",
         "no LayerNorm",
@@ -281,7 +281,7 @@ def test_latex_keeps_a_column_that_names_the_floor():
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(one_seed, tmp_path):
-    tables.save(paper.table1(one_seed), tmp_path / "table1.csv", "The ladder, 100 % & more_")
+    tables.save(paper.tables.table1(one_seed), tmp_path / "table1.csv", "The ladder, 100 % & more_")
     (tmp_path / "page.tex").write_text(
         r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{table1}\end{document}"
     )
@@ -292,7 +292,7 @@ def test_latex_compiles(one_seed, tmp_path):
 
 
 def test_markdown_is_a_table_of_equal_lines(one_seed):
-    text = tables.markdown(paper.table1(one_seed), "The ladder.")
+    text = tables.markdown(paper.tables.table1(one_seed), "The ladder.")
     title, _, *lines = text.splitlines()
     lines, notes = lines[:-2], lines[-1]
     assert title == "**The ladder.**"
