@@ -13,14 +13,15 @@ from .files import read_json, replacing
 
 # What a run is; the same words in every file.
 AXES = ("run", "model", "config", "modulation", "lr", "seed", "data")
+STANDING = ("steps", "paper_setting", "standard_lr")  # of a run in the study, as plan.json says it
 STATUSES = ("trained", "running", "diverged", "missing")  # running: begun and not ended, be it at work or stopped
 
 # subject: its columns. Lengths in pixels, times in seconds, memory in MB; `loss` is the last one logged.
 COLUMNS = {
-    # a row a run
+    # a row a run; standard_lr: the rate is the one that `learning_rates:` gives the letter
     "runs": (
-        *AXES, "paper_setting", "status", "step", "steps", "loss", "parameters", "images_per_second", "seconds",
-        "peak_memory_mb", "latents", "device", "threads", "commit",
+        *AXES, "paper_setting", "standard_lr", "status", "step", "steps", "loss", "parameters", "images_per_second",
+        "seconds", "peak_memory_mb", "latents", "device", "threads", "commit",
     ),
     # a row a run, protocol and kind of features: what was sampled from where, how, and how far it is from real images
     "fid": (
@@ -88,13 +89,13 @@ def aggregate(plan: str | Path, runs: str | Path) -> dict:
 
 
 def read_plan(path: str | Path) -> list[dict]:
-    """The runs of a plan.json: their axes, `steps`, `paper_setting` and `scores` (paths within the run folder)."""
+    """The runs of a plan.json: their axes, STANDING and `scores` (paths within the run folder)."""
     plan, seen = read_json(path), set()
     entries = plan.get("runs") if isinstance(plan, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{path}: no list of runs: must be a plan.json that the workflow wrote")
     for entry in entries:
-        for key in (*AXES, "steps", "paper_setting", "scores"):
+        for key in (*AXES, *STANDING, "scores"):
             if key not in entry:
                 raise UserError(f"{path}: run {entry.get('run')}: no {key}: must be there; an older version wrote it")
         if entry["run"] in seen:
@@ -189,7 +190,7 @@ def _training(folder: Path):
 
 def _run(entry: dict, folder: Path, training) -> dict:
     """The row of one run: from trained.json when it has ended, from training.csv when it has begun."""
-    row = {key: entry[key] for key in (*AXES, "paper_setting", "steps")}
+    row = {key: entry[key] for key in (*AXES, *STANDING)}
     path = folder / "trained.json"
     if path.exists():
         trained = read_json(path)

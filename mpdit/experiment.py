@@ -84,13 +84,13 @@ AXES: dict[str, Kind] = {
 }
 # A block may override these sections, key by key.
 OVERRIDES = ("training", "sampling")
-# What the numbers of paper.PAPER_FID were measured under; only there are they printed beside ours.
-PAPER_SETTING = {
-    "data": {"name": "imagenet128", "resolution": 128},
-    "training": {"steps": 400_000, "batch_size": 256},
-    "sampling": {"sampler": "ddpm", "steps": 250, "count": 10_000, "guidance": 1.0},
-    "scoring": {"features": "inception"},
-}
+# What the paper trained: its numbers (paper.PAPER_FID) are printed beside such runs only, and only where they were
+# sampled and scored as the paper did (paper.PAPER_PROTOCOL).
+PAPER_DATA = {"name": "imagenet128", "resolution": 128}
+PAPER_RECIPE = (
+    "steps", "batch_size", "schedule", "warmup_steps", "decay_start", "betas", "label_dropout", "gradient_clip",
+)  # fmt: skip  # fields of `training` at their defaults; the others say how, not what
+PAPER_RATES = {"A": 1e-4, "B": 1e-4, "C": 1e-2, "D": 1e-2, "E": 1e-2}
 
 
 def _checked(where: str, kind: Kind, value):
@@ -144,6 +144,10 @@ def read_data(text: str) -> dict:
         raise UserError(f"DATA_JSON: not valid JSON ({error}): must be a file or a JSON mapping") from None
 
 
+def _as_list(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Runs and protocols
 
@@ -189,6 +193,17 @@ class Run:
         rest = {"fields": asdict(resolve(self.config)), "size": asdict(size), "data": self.data, "training": training}
         axes = (self.model.replace("/", "-"), self.config, self.modulation, f"lr{self.lr:g}", f"seed{self.seed}")
         return "-".join((*axes, digest(rest)))
+
+    @property
+    def paper_setting(self) -> bool:
+        """Whether this is one of the paper's own runs: its data in latents, its recipe, its rate for the letter."""
+        recipe = {field: SECTIONS["training"][field][1] for field in PAPER_RECIPE}
+        return (
+            all(self.data[key] == value for key, value in PAPER_DATA.items())
+            and self.data["autoencoder"] is not None
+            and all(_as_list(self.training[field]) == _as_list(value) for field, value in recipe.items())
+            and self.lr == PAPER_RATES.get(self.config)
+        )
 
     def spec(self) -> dict:
         """What `spec.json` holds: all that decides the run's weights, and `steps`."""
@@ -237,7 +252,6 @@ class Block:
     name: str
     runs: tuple[Run, ...]
     protocols: tuple[Protocol, ...]
-    paper_setting: bool
 
 
 class Experiment:
@@ -284,7 +298,7 @@ class Experiment:
                 if lr is None:
                     raise UserError(f"learning_rates.{config}: missing, must be given since {where} names no lr")
                 runs.append(Run(model, config, modulation, lr, seed, identity, training))
-        return Block(name, tuple(runs), self._protocols(training, sampling), self._is_paper_setting(sections))
+        return Block(name, tuple(runs), self._protocols(training, sampling))
 
     def _check_training(self, where: str, training: dict, sampling: dict) -> None:
         prefix = f"{where}." if where else ""
@@ -312,10 +326,6 @@ class Experiment:
             for ema_width, step, seed in itertools.product(sampling["ema_width"], steps, sampling["seeds"])
         )
 
-    def _is_paper_setting(self, sections: dict) -> bool:
-        sections = {"data": self.data, "scoring": self.scoring, **sections}
-        return all(sections[name][key] == value for name, keys in PAPER_SETTING.items() for key, value in keys.items())
-
     @property
     def data_name(self) -> str:
         return data_name(self.data)
@@ -329,10 +339,17 @@ class Experiment:
         for block in (self.blocks[name] for name in blocks):
             scores = [f"samples/{protocol.name}/{self.score_file}" for protocol in block.protocols]
             for run in block.runs:
-                entry = runs.setdefault(run.name, {**run.key(), "steps": run.training["steps"], "scores": []})
+                entry = runs.setdefault(run.name, {**run.key(), **self._standing(run), "scores": []})
                 entry["scores"] += [score for score in scores if score not in entry["scores"]]
-                entry["paper_setting"] = block.paper_setting
         return {"experiment": "+".join(blocks), "runs": list(runs.values())}
+
+    def _standing(self, run: Run) -> dict:
+        """How a run stands in the study: how long it trains, and whether its rate is its letter's own."""
+        return {
+            "steps": run.training["steps"],
+            "paper_setting": run.paper_setting,
+            "standard_lr": run.lr == self.learning_rates.get(run.config),
+        }
 
     def measured(self) -> dict:
         """The options of `mpdit cost`: the letters of each model and modulation that there are runs of."""

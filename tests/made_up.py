@@ -25,7 +25,7 @@ def entry(config="A", seed=0, **changes) -> dict:
     }  # fmt: skip
     axes |= {key: value for key, value in changes.items() if key in axes}
     name = f"{axes['model'].replace('/', '-')}-{config}-{axes['modulation']}-lr{axes['lr']:g}-seed{seed}-0123abcd"
-    rest = {"steps": 100, "scores": [f"samples/{PROTOCOL}/{SCORE_FILE}"], "paper_setting": False}
+    rest = {"steps": 100, "scores": [f"samples/{PROTOCOL}/{SCORE_FILE}"], "paper_setting": False, "standard_lr": True}
     return {"run": name, **axes, **rest} | changes
 
 
@@ -102,7 +102,7 @@ def magnitudes(run: str, level: float) -> list[dict]:
 
 def run_row(entry: dict, status="trained", step=100.0) -> dict:
     rest = dict.fromkeys(aggregate.COLUMNS["runs"]) | {"status": status, "step": step, "parameters": 1_234_567.0}
-    return rest | {key: entry[key] for key in (*aggregate.AXES, "steps", "paper_setting")}
+    return rest | {key: entry[key] for key in (*aggregate.AXES, *aggregate.STANDING)}
 
 
 def frames(*runs: tuple, cost=None) -> dict:

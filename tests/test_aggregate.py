@@ -38,8 +38,8 @@ def test_a_trained_run_has_all_its_rows(study):
     }
     (run,) = tables["runs"].to_dict("records")
     assert run == {
-        **{key: a[key] for key in aggregate.AXES}, "paper_setting": False, "status": "trained", "step": 100,
-        "steps": 100, "loss": 0.5, "parameters": 214272, "images_per_second": 640.0, "seconds": 20.5,
+        **{key: a[key] for key in aggregate.AXES}, "paper_setting": False, "standard_lr": True, "status": "trained",
+        "step": 100, "steps": 100, "loss": 0.5, "parameters": 214272, "images_per_second": 640.0, "seconds": 20.5,
         "peak_memory_mb": 500.1, "latents": "ab" * 32, "device": "cpu", "threads": 1, "commit": "c0ffee",
     }  # fmt: skip
     (scored,) = tables["fid"].to_dict("records")
