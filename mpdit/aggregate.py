@@ -23,7 +23,8 @@ COLUMNS = {
         *AXES, "paper_setting", "standard_lr", "status", "step", "steps", "loss", "parameters", "images_per_second",
         "seconds", "peak_memory_mb", "latents", "device", "threads", "commit",
     ),
-    # a row a run, protocol and kind of features: what was sampled from where, how, and how far it is from real images
+    # a row a run, protocol and kind of features: what was sampled from where, how, and how far it is from real images.
+    # Empty where `reference` is precomputed statistics: reference_count, kid, kid_sd and the floor
     "fid": (
         *AXES, "protocol", "sampler", "steps", "guidance", "count", "ema_width", "step", "sampling_seed",
         "features", "features_hash", "reference", "reference_count", "reference_hash",
@@ -124,15 +125,23 @@ def check(frame, path: str | Path, subject: str, absent: Sequence[str] = ()):
     twice = frame[frame.duplicated(keys)]
     if len(twice):
         raise UserError(f"{path}: two rows for {_place(twice.iloc[0], keys)}: must be one")
-    healthy = frame["status"] != "diverged" if subject == "training" else slice(None)
     for column in _FINITE.get(subject, ()):
-        numbers = pd.to_numeric(frame.loc[healthy, column], errors="coerce")
+        numbers = pd.to_numeric(frame.loc[_measured(frame, column), column], errors="coerce")
         bad = numbers.index[~numbers.abs().lt(float("inf"))]
         if len(bad):
             row = frame.loc[bad[0]]
             found = "nothing" if pd.isna(row[column]) or row[column] == "" else row[column]
             raise UserError(f"{path}: {column} of {_place(row, keys)}: found {found}: must be a finite number")
     return frame
+
+
+def _measured(frame, column: str):
+    """The rows that must have a number: not the loss of a step that diverged, not KID from precomputed statistics."""
+    if column == "loss":
+        return frame["status"] != "diverged"
+    if column == "kid":
+        return frame["reference_count"].notna() & (frame["reference_count"] != "")
+    return slice(None)
 
 
 def write(tables: dict, folder: str | Path) -> None:

@@ -8,6 +8,7 @@ Torch-free: Snakemake imports this module each time it parses the workflow, once
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -59,6 +60,7 @@ SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
     "scoring": {
         "features": (choice("efficientnet-lite0", "inception"), "inception"),
         "weights": (optional(text), None),
+        "reference": (optional(text), None),
     },
     "tracing": {
         "images": (integer(1), 256),
@@ -84,6 +86,7 @@ AXES: dict[str, Kind] = {
 }
 # A block may override these sections, key by key.
 OVERRIDES = ("training", "sampling")
+STATISTICS = (".npz", ".pt", ".pth")  # how a `scoring.reference` of precomputed statistics ends; others are images
 # What the paper trained: its numbers (paper.PAPER_FID) are printed beside such runs only, and only where they were
 # sampled and scored as the paper did (paper.PAPER_PROTOCOL).
 PAPER_DATA = {"name": "imagenet128", "resolution": 128}
@@ -365,4 +368,19 @@ class Experiment:
     @property
     def score_file(self) -> str:
         """Name of a score beside its samples."""
-        return f"fid-{self.scoring['features']}.csv"
+        against = f"-{self.reference_name}" if self.scoring["reference"] else ""
+        return f"fid-{self.scoring['features']}{against}.csv"
+
+    @property
+    def statistics(self) -> list[str]:
+        """The file of precomputed statistics that `scoring.reference` names, if it does."""
+        path = self.scoring["reference"]
+        return [path] if path is not None and Path(path).suffix in STATISTICS else []
+
+    @property
+    def reference_name(self) -> str:
+        """What samples are compared with, as a file's name: the data, or what `scoring.reference` says."""
+        path = self.scoring["reference"]
+        if path is None:
+            return self.data_name
+        return f"{re.sub(r'[^A-Za-z0-9_.]+', '_', Path(path).name)}-{digest([path, self.data['resolution']])}"

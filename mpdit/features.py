@@ -57,6 +57,11 @@ class Extractor:
             yield self(np.stack(batch))
 
 
+def dimension(name: str) -> int:
+    """How many features the extractor `name` gives of an image."""
+    return int(LAYERS[name][1])
+
+
 def load_extractor(name: str, weights: str | Path | None = None, device: str = "auto") -> Extractor:
     """The extractor `name`, one of metrics.FEATURES, on `device`: auto (CUDA where there is any), cpu or cuda.
 

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: written under another name, flushed to disk, moved into place."""
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -55,6 +56,12 @@ def read_json(path: str | Path):
         raise UserError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
+
+
+def file_hash(path: str | Path) -> str:
+    """16 hex digits of the SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[Mapping]) -> None:

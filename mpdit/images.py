@@ -151,7 +151,7 @@ class Kind(NamedTuple):
     """How pictures may lie."""
 
     class_order: str  # how classes and labels are fixed, as manifests say it
-    list: Callable[[str | None], Listing]
+    list: Callable[[str | None, bool], Listing]  # path, whether classes matter
     reader: Callable[[str | None, Listing], Callable[[int], bytes]]
     channels: int = 3
     decode: Callable[[bytes], Image.Image] = decode_picture
@@ -167,17 +167,31 @@ SOURCES = {
 }
 
 
-def open_source(data: Mapping, index: str | Path | None = None) -> Source:
+def open_source(data: Mapping, index: str | Path | None = None, labelled: bool = True) -> Source:
     """The source that `data` names, with its pictures listed (or the listing read from `index`) and none read.
 
-    UserError when it can't be one, or when the index is of another source.
+    Without `labelled` pictures may lie in no class folder and have any label: all are of one class. UserError when it
+    can't be a source, or when the index is of another one.
     """
     data = check_data(data)
     name, path = data["source"], data["path"]
     kind = SOURCES[name]
-    listing = kind.list(path) if index is None else _read_index(index, name, path)
+    listing = kind.list(path, labelled) if index is None else _read_index(index, name, path)
     read = kind.reader(path, listing)
     return Source(name, path or name, kind.channels, *listing[:3], read, kind.decode)
+
+
+def kind_of(path: str) -> str:
+    """The kind of source that a path is: by its suffix; folders and patterns, by whether they are of Parquet files."""
+    suffix = Path(path).suffix.lower()
+    if suffix in (".zip", ".tar", ".parquet"):
+        return suffix[1:]
+    if not os.path.isdir(path):
+        found = "no such folder" if not os.path.exists(path) else "not a folder"
+        raise UserError(
+            f"{path}: {found}: must be a folder, .zip, .tar or .parquet of images, or .npz or .pt statistics"
+        )
+    return "parquet" if any(Path(path).glob("*.parquet")) else "folder"
 
 
 def save_index(source: Source, path: str | Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError
-from .files import replacing
+from .files import file_hash, replacing
 
 # The network whose features are compared; a Fréchet distance is called FID only where that network is Inception.
 FEATURES = {"inception": "Inception", "efficientnet-lite0": "EfficientNet-Lite0"}
@@ -143,19 +143,29 @@ def kernel_distance(features_1: np.ndarray, features_2: np.ndarray, seed: int) -
 
 @dataclass(frozen=True)
 class Reference:
-    """Statistics of the features of real images, and the distance of real images from real images (the floor)."""
+    """Statistics of the features of real images, and the distance of real images from real images (the floor).
 
-    name: str  # of the data set
-    hash: str  # of its images, in order, and of the features' hash
+    Of precomputed statistics there are `mu` and `sigma` alone: no rows, and NaN for the counts and the floor.
+    """
+
+    name: str  # of the data set, or of the file
+    hash: str  # of its images, in order, and of the features' hash; or of the file
     features: str  # a key of FEATURES
     features_hash: str  # of the network's weights and of how images are prepared for it
-    count: int  # real images
+    count: int | float  # real images; NaN: unknown
     mu: np.ndarray  # (D,) float64, over all of them
     sigma: np.ndarray  # (D, D) float64
     rows: np.ndarray  # (min(count, KID_FEATURES), D) float32: features drawn at random, for KID
     fid_floor: float
     kid_floor: float
-    floor_count: int
+    floor_count: int | float
+
+    @classmethod
+    def precomputed(cls, path: str | Path, features: str, features_hash: str, dimension: int) -> "Reference":
+        """A reference from somebody's statistics file, whose word it is that they are of these features."""
+        mu, sigma = read_statistics(path, dimension)
+        content, rows, unknown = file_hash(path), np.zeros((0, dimension), np.float32), float("nan")
+        return cls(Path(path).name, content, features, features_hash, unknown, mu, sigma, rows, *[unknown] * 3)
 
     def save(self, path: str | Path) -> None:
         """Write an .npz: `mu` and `sigma` under the names that torch-fidelity and the ADM evaluator use."""
@@ -174,15 +184,57 @@ class Reference:
         return cls(**{name: value if value.ndim else value.item() for name, value in values.items()})
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """Every array of an .npz file, never unpickling. UserError when it is missing or is no such file."""
+def read_npz(path: str | Path, only: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Every array of an .npz file (or those of `only` that it has), never unpickling. UserError when it is no such."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name: arrays[name] for name in (arrays.files if only is None else only) if name in arrays}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
         raise UserError(f"{path}: not an .npz file of arrays, or damaged: must be written anew") from None
+
+
+def read_statistics(path: str | Path, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """`mu` (D,) and `sigma` (D, D) of a file of precomputed statistics, as float64.
+
+    Either an .npz with these names, as the ADM evaluator's reference batches are (their images are not read), or what
+    torch-fidelity caches, a .pt of the two, of which nothing but arrays is unpickled. UserError unless both are there,
+    finite, of D = `dimension` features, and sigma is symmetric with no negative variance.
+    """
+    arrays = read_npz(path, only=("mu", "sigma")) if Path(path).suffix == ".npz" else _read_pt(path)
+    for name, shape in (("mu", (dimension,)), ("sigma", (dimension, dimension))):
+        if name not in arrays:
+            raise UserError(f"{path}: no {name} in it: must be statistics, mu and sigma")
+        array = arrays[name]
+        if array.dtype.kind != "f" or array.shape != shape:
+            raise UserError(f"{path}: {name} is {array.dtype} {array.shape}: must be floats {shape} for these features")
+        if not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} is not finite: must be")
+    mu, sigma = (arrays[name].astype(np.float64) for name in ("mu", "sigma"))
+    if not np.allclose(sigma, sigma.T, rtol=1e-4, atol=1e-6 * np.abs(sigma).max()) or (np.diag(sigma) < 0).any():
+        raise UserError(f"{path}: sigma is no covariance: must be symmetric, with no negative variance")
+    return mu, sigma
+
+
+def _read_pt(path: str | Path) -> dict[str, np.ndarray]:
+    import torch
+
+    rebuild = np._core.multiarray._reconstruct  # what a pickled array names; numpy 1 kept it elsewhere
+    arrays = [rebuild, (rebuild, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype]
+    dtypes = [type(np.dtype(name)) for name in ("float32", "float64")]
+    try:
+        with torch.serialization.safe_globals([*arrays, *dtypes]):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except MemoryError:
+        raise
+    except Exception:  # the unpickler raises nearly anything on what it does not know
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, np.ndarray | torch.Tensor) for value in found.values()):
+        raise UserError(f"{path}: not a file of arrays: must be torch-fidelity's statistics, mu and sigma")
+    return {name: np.asarray(value) for name, value in found.items()}
 
 
 def reference_statistics(
@@ -238,14 +290,16 @@ def score(features: np.ndarray, reference: Reference) -> dict:
 
     `fid_rank_deficient` says that N (or the reference's count) is not above D: a covariance is then singular and the
     Fréchet distance strongly biased, so the kernel distance should decide. FIDs of different counts never compare.
+    NaN for what a reference of precomputed statistics can't tell: kid, kid_sd, the floor.
     """
     moments = Moments.of(features)
-    kid, kid_sd = kernel_distance(features, reference.rows, seed=0)
+    known = len(reference.rows) > 0
+    kid, kid_sd = kernel_distance(features, reference.rows, seed=0) if known else (float("nan"), float("nan"))
     return {
         "fid": frechet_distance(moments.mean, moments.covariance, reference.mu, reference.sigma),
         "kid": kid,
         "kid_sd": kid_sd,
-        "fid_rank_deficient": min(moments.count, reference.count) <= len(reference.mu),
+        "fid_rank_deficient": min(moments.count, reference.count if known else moments.count) <= len(reference.mu),
         "fid_floor": reference.fid_floor,
         "kid_floor": reference.kid_floor,
         "floor_count": reference.floor_count,

@@ -84,14 +84,18 @@ def shards(path: str) -> list[str]:
     return files
 
 
-def list_parquet(path: str) -> Listing:
+def list_parquet(path: str, labelled: bool) -> Listing:
     import pyarrow.parquet
 
     files, labels, starts, shard_of, names, count = shards(path), [], [], [], None, 0
     for shard, file in enumerate(files):
         try:
             opened = pyarrow.parquet.ParquetFile(file)
-            column, named = _labels(opened, file), _class_names(opened, file)
+            _leaf(opened, file)
+            if labelled:
+                column, named = _labels(opened, file), _class_names(opened, file)
+            else:
+                column, named = np.zeros(opened.metadata.num_rows, dtype=np.int64), ["any"]
         except (pyarrow.ArrowException, OSError) as error:
             raise UserError(f"data.path: {file}: not a readable Parquet file ({_line(error)})") from None
         if shard == 0:
@@ -132,24 +136,28 @@ def _labels(opened, file: str) -> np.ndarray:
     """The label column, int64."""
     import pyarrow
 
-    schema = opened.schema_arrow
-    for column, must in (("image", "the pictures' bytes"), ("label", "their classes' numbers")):
-        if column not in schema.names:
-            raise UserError(f"{file}: no column {column}, but {', '.join(schema.names)}: must be there, {must}")
-    if not pyarrow.types.is_integer(schema.field("label").type):
-        raise UserError(f"{file}: label is {schema.field('label').type}: must be integers")
-    _leaf(opened, file)
+    kind = _field(opened, file, "label")
+    if not pyarrow.types.is_integer(kind):
+        raise UserError(f"{file}: label is {kind}: must be integers")
     column = opened.read(columns=["label"], use_threads=False)["label"]
     if column.null_count:
         raise UserError(f"{file}: {column.null_count} rows without a label: must have one each")
     return column.to_numpy().astype(np.int64)
 
 
+def _field(opened, file: str, column: str):
+    """The type of a column."""
+    schema = opened.schema_arrow
+    if column not in schema.names:
+        raise UserError(f"{file}: no column {column}, but {', '.join(schema.names)}: must be there")
+    return schema.field(column).type
+
+
 def _leaf(opened, file: str) -> str:
     """The column that holds the pictures' bytes."""
     import pyarrow.types as types
 
-    kind = opened.schema_arrow.field("image").type
+    kind = _field(opened, file, "image")
     if types.is_binary(kind) or types.is_large_binary(kind):
         return "image"
     if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:

@@ -57,7 +57,11 @@ def table(rows, columns: Mapping[str, Callable], cost=None) -> tables.Table:
     else:
         names = {"fid": "FID or FD", "kid": "KID or KD"}
     lines = rows.to_dict("records")
-    floors = {(line["features_hash"], line["reference_hash"], line["floor_count"]): line for line in lines if line["n"]}
+    floors = {
+        (line["features_hash"], line["reference_hash"], line["floor_count"]): line
+        for line in lines
+        if line["n"] and line["fid_floor"] == line["fid_floor"]  # precomputed statistics have none
+    }
     blank = dict.fromkeys(rows.columns, NAN) | dict.fromkeys(("config", "model", "modulation", "status"), "")
     floors = [
         {
@@ -101,7 +105,10 @@ def notes(rows, cost) -> list[str]:
         told.append(
             "There are fewer samples than features: the Fréchet distance is biased high, the kernel distance not."
         )
-    told.append("Real images: that many of them against the others, what a perfect model would score.")
+    if scored["fid_floor"].notna().any():
+        told.append("Real images: that many of them against the others, what a perfect model would score.")
+    if scored["reference_count"].isna().any():
+        told.append("Precomputed statistics hold no images: against them there is no kernel distance and no floor.")
     told.append("Change: of the mean against A's. " + _on_step_time(cost))
     if rows["paper_fid"].notna().any():
         told.append("Paper: FID in arXiv 2505.19122, in the same setting.")

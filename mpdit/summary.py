@@ -106,7 +106,8 @@ def change_from(summary, letter: str) -> list[float]:
 
     Missing for `letter` itself, and where there is not exactly one such row with a score: none is chosen among several.
     """
-    keys = [key for key in (*SETTING, *PROTOCOL) if key not in ("config", "lr")]
+    # without the reference's count: its hash says more, and an unknown count (NaN) is no key
+    keys = [key for key in (*SETTING, *PROTOCOL) if key not in ("config", "lr", "reference_count")]
     base = summary[(summary["config"] == letter) & (summary["n"] > 0)].groupby(keys, dropna=False)["fid_mean"]
     base = {key: values.iloc[0] for key, values in base if len(values) == 1}
     rows = zip(summary["config"], summary["fid_mean"], summary[keys].itertuples(index=False, name=None), strict=True)

