@@ -75,6 +75,8 @@ SECTIONS: dict[str, dict[str, tuple[Kind, Any]]] = {
         "log_every": (integer(1), 100),
         "checkpoint_every": (optional(integer(1)), None),
         "sampling_batch": (integer(1), 256),
+        "shards": (integer(1), 1),
+        "encode_workers": (integer(0), 0),
     },
 }
 AXES: dict[str, Kind] = {

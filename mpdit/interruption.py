@@ -28,6 +28,10 @@ def _is_snakemake(process: psutil.Process) -> bool:
     return any(PurePath(word).name == "snakemake" or word.endswith("snakemake/__main__.py") for word in words)
 
 
+class Interrupted(Exception):
+    """Raised by `Interruption.check`; its message is the reason."""
+
+
 class Interruption:
     """Within this context signals no longer kill; `reason()` says what asks for a stop, in words, or None."""
 
@@ -49,6 +53,11 @@ class Interruption:
 
     def _on_signal(self, number, _frame):
         self._reason = f"{signal.Signals(number).name} received"
+
+    def check(self) -> None:
+        """Raise Interrupted if something asks for a stop."""
+        if reason := self.reason():
+            raise Interrupted(reason)
 
     def reason(self) -> str | None:
         if self._reason is None and time.monotonic() >= self._next_look:

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import numpy as np
 
 from . import files
 from .errors import UserError
+
+READ = 2**22  # bytes of a block of rows that is read back
 
 
 class ArrayWriter:
@@ -27,7 +29,7 @@ class ArrayWriter:
     def __init__(self, path: str | Path, dtype, row_shape: Sequence[int]):
         self.path, self.part = Path(path), Path(path).with_name(f".{Path(path).name}.part")
         self.dtype, self.row_shape, self.count = np.dtype(dtype), tuple(row_shape), 0
-        self._hash = hashlib.sha256(f"{self.dtype.str} {self.row_shape}".encode())
+        self._hash = _hash_of_rows(self.dtype, self.row_shape)
         self._file = open(self.part, "wb")  # noqa: SIM115 (closed by commit or discard)
         self._write_header()
 
@@ -70,6 +72,35 @@ class ArrayWriter:
         self.part.unlink(missing_ok=True)
 
 
+def _hash_of_rows(dtype: np.dtype, row_shape: tuple[int, ...]):
+    return hashlib.sha256(f"{dtype.str} {row_shape}".encode())
+
+
+def read_rows(path: Path, description: Mapping) -> Iterator[np.ndarray]:
+    """The rows of a .npy that `ArrayWriter` has written, a block (B, *row_shape) at a time, in order.
+
+    Plain reads: a memory map would count as memory in use. `description` is what the writer's manifest says of it.
+    UserError, after the last block at the latest, unless the rows are those that were written.
+    """
+    dtype, row_shape = np.dtype(description["dtype"]), tuple(description["shape"])
+    found = _hash_of_rows(dtype, row_shape)
+    row = dtype.itemsize * math.prod(row_shape)
+    damaged = UserError(f"{path}: damaged: must be as it was written; delete {path.parent} and run again")
+    try:
+        with open(path, "rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            while data := file.read(max(1, READ // row) * row):
+                if len(data) % row:
+                    raise damaged
+                found.update(data)
+                yield np.frombuffer(data, dtype).reshape(-1, *row_shape)
+    except (FileNotFoundError, ValueError) as error:
+        raise damaged from error
+    if found.hexdigest() != description["digest"]:
+        raise damaged
+
+
 class StoreWriter:
     """A latent store in the making: a context that leaves either a whole store or what was there before.
 
@@ -103,8 +134,12 @@ class StoreWriter:
             self.arrays[name].append(rows)
 
     @property
-    def digests(self) -> dict[str, str]:
-        return {name: array.digest for name, array in self.arrays.items()}
+    def description(self) -> dict[str, dict]:
+        """What a manifest says of each array: dtype, shape of a row, digest of all rows so far."""
+        return {
+            name: {"dtype": str(array.dtype), "shape": list(array.row_shape), "digest": array.digest}
+            for name, array in self.arrays.items()
+        }
 
     def commit(self, manifest: Mapping) -> None:
         for array in self.arrays.values():
@@ -150,6 +185,18 @@ class ChannelStatistics:
         self.mean = self.mean + delta * (other.count / count)
         self.squares = self.squares + other.squares + delta**2 * (self.count * other.count / count)
         self.count = count
+
+    @property
+    def row(self) -> np.ndarray:
+        """(1 + 2C,) float64, from which `from_row` makes the same statistics again, bit for bit."""
+        return np.concatenate([[self.count], self.mean, self.squares])
+
+    @classmethod
+    def from_row(cls, row: np.ndarray) -> "ChannelStatistics":
+        statistics = cls(len(row) // 2)
+        statistics.count = int(row[0])
+        statistics.mean, statistics.squares = np.split(row[1:], 2)
+        return statistics
 
     @property
     def std(self) -> np.ndarray:

@@ -48,7 +48,7 @@ def run(data, folder, **options):
 
 
 def leftovers(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 STORE = ["labels.npy", "manifest.json", "mean.npy"]
@@ -56,7 +56,7 @@ STORE = ["labels.npy", "manifest.json", "mean.npy"]
 
 def test_pixels_are_stored_as_they_are(tmp_path):
     fields = data(make_zip(tmp_path / "it.zip"))
-    latents = run(fields, tmp_path / "out", batch_size=5)
+    latents = run(fields, tmp_path / "out")
     crops, labels = zip(*images(fields), strict=True)
     assert latents.mean.dtype == np.uint8 and latents.std is None
     assert np.array_equal(latents.mean, np.stack(crops).transpose(0, 3, 1, 2))
@@ -75,7 +75,7 @@ def test_pixels_are_stored_as_they_are(tmp_path):
 
 
 def test_statistics_are_those_of_all_pixels(tmp_path):
-    latents = run(data(make_zip(tmp_path / "it.zip", count=30)), tmp_path / "out", batch_size=7)
+    latents = run(data(make_zip(tmp_path / "it.zip", count=30)), tmp_path / "out")
     pixels = np.asarray(latents.mean, dtype=np.float64) / 127.5 - 1
     np.testing.assert_allclose(latents.manifest["channel_mean"], pixels.mean(axis=(0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(latents.manifest["channel_std"], pixels.std(axis=(0, 2, 3)), rtol=1e-12)
@@ -90,7 +90,7 @@ def test_all_digits_in_a_moment(tmp_path):
 def test_mirror_images_follow_their_pictures(tmp_path):
     path = make_zip(tmp_path / "it.zip")
     plain = run(data(path), tmp_path / "plain")
-    both = run(data(path, flips="both"), tmp_path / "both", batch_size=5)
+    both = run(data(path, flips="both"), tmp_path / "both")
     assert both.count == 2 * plain.count
     assert np.array_equal(both.mean[::2], plain.mean)
     assert np.array_equal(both.mean[1::2], plain.mean[..., ::-1])
@@ -104,7 +104,7 @@ def test_fingerprints_say_what_is_in_it_not_where_it_lay(tmp_path):
     zipped = run(data(path), tmp_path / "1")
     same = [
         run(data(tmp_path / "folder", source="folder", name="other"), tmp_path / "2"),
-        run(data(path, broken="skip"), tmp_path / "3", batch_size=1),
+        run(data(path, broken="skip"), tmp_path / "3"),
     ]
     for latents in same:
         assert latents.fingerprint == zipped.fingerprint
@@ -124,7 +124,7 @@ def test_broken_pictures_are_left_out_and_named(tmp_path):
     with pytest.raises(UserError, match=r"it\.zip: cat/0001\.png: broken picture"):
         run(data(path), tmp_path / "out")
     assert leftovers(tmp_path / "out") == []
-    latents = run(data(path, broken="skip", flips="both"), tmp_path / "out", batch_size=2)
+    latents = run(data(path, broken="skip", flips="both"), tmp_path / "out")
     assert latents.manifest["skipped"] == ["cat/0001.png", "dog/0007.png"]
     assert (latents.count, len(latents.mean)) == (20, 20)
     assert np.load(tmp_path / "out/mean.npy").shape == (20, 3, 8, 8)
@@ -230,7 +230,7 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
             lambda stored: Image.frombytes("RGB", (32, 32), stored),
         )  # fmt: skip
         tracemalloc.start()
-        encode(source, data(resolution=32), tmp_path / str(count), batch_size=32)
+        encode(source, data(resolution=32), tmp_path / str(count))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
@@ -286,7 +286,6 @@ def test_the_verb(tmp_path, capsys):
         ("nowhere.json", [], "nowhere.json: no such file"),
         ('{"name": ', [], "DATA_JSON: not valid JSON"),
         ('{"name": "d", "source": "mnist", "resolution": 8, "size": 3}', [], "data: unknown key 'size'"),
-        ('{"name": "d", "source": "mnist", "resolution": 8}', ["--batch-size", "0"], "--batch-size: 0: must be"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, argument, options, message):

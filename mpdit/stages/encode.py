@@ -4,168 +4,153 @@ In:  DATA_JSON, the `data` section of a configuration as a JSON file or as JSON 
      zip, tar, parquet), path, resolution, autoencoder (null for pixels, a local folder or a hub id), flips (none,
      both), broken (error, skip).
 Out: FOLDER with mean.npy, std.npy (where the autoencoder has a posterior), labels.npy and, written last, manifest.json.
-     An encoding that was cut short leaves no manifest; run again, it starts afresh.
+
+With --shards N the pictures are encoded in N parts, each in FOLDER/shards/, which are then merged and removed; started
+again, it leaves finished parts as they are. Parts can run side by side, on several machines too: one command each with
+--shard i/N, then the one with --shards N to merge them; --list before all spares each of them listing the source. The
+store is the same, bit for bit, with any number of shards or workers. Without --shards an encoding that was cut short leaves nothing; run again, it starts afresh. SIGTERM and
+Ctrl-C stop it within a batch, with exit status 75.
 """
 
-import hashlib
-import json
+import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping
-from itertools import islice
+from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
-
+from ..encoding import Summary, chunks_of, encoded, make_encoder
 from ..errors import UserError
 from ..experiment import read_data
-from ..images import FILTER, SOURCES, Source, open_source, pictures
+from ..images import Source, open_source, save_index
+from ..interruption import STATUS, Interrupted, Interruption, snakemake_ancestors
+from ..lock import exclusive
 from ..progress import Progress
-from ..store import ChannelStatistics, StoreWriter
-
-# uint8 crops (B, R, R, C) and the pictures' names -> {"mean": (B, C', H, W), "std": the same, where there is one}
-Encoder = Callable[[np.ndarray, list[str]], dict[str, np.ndarray]]
+from ..shards import Shards
+from ..store import StoreWriter
 
 
 def add_arguments(parser) -> None:
     parser.add_argument("data", metavar="DATA_JSON", help="the data section: a JSON file, or the JSON itself")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the latent store to write")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--shards", type=_count, metavar="N", help="encode in N parts those not yet finished, and merge")
+    parts.add_argument("--shard", type=_part, metavar="i/N", help="encode the i-th of N parts, counted from 1")
+    parts.add_argument("--list", action="store_true", help="list the pictures, for shards to come; encode none")
+    parser.add_argument("--workers", type=_count_or_none, default=0, metavar="N", help="processes that decode (none)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the autoencoder runs")
-    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="pictures encoded at once (64)")
 
 
-def main(args) -> None:
-    data = read_data(args.data)
-    if args.batch_size < 1:
-        raise UserError(f"--batch-size: {args.batch_size}: must be at least 1")
+def main(args) -> int:
     started = time.monotonic()
-    manifest = encode(open_source(data), data, args.output, args.device, args.batch_size)
+    data = read_data(args.data)
+    try:
+        index = Path(args.output) / "shards" / "index.npz"
+        source = open_source(data, index if (args.shard or args.shards) and index.exists() else None)
+        if args.list:
+            save_index(source, index)
+            print(f"encode: listed {len(source):,} images of {len(source.classes)} classes: {index}")
+            return 0
+        with Interruption(snakemake_ancestors()) as interruption:
+            how = {"device": args.device, "workers": args.workers, "check": interruption.check}
+            if args.shard:
+                shard, shards = args.shard
+                wrote = encode_shard(source, data, args.output, shard, shards, **how)
+                state = f"finished in {time.monotonic() - started:.1f} s" if wrote else "was finished before"
+                print(f"encode: shard {shard} of {shards} {state}")
+                return 0
+            if args.shards:
+                manifest = encode_in_shards(source, data, args.output, args.shards, **how)
+            else:
+                manifest = encode(source, data, args.output, **how)
+    except (Interrupted, KeyboardInterrupt) as reason:
+        stays = "finished shards stay" if args.shard or args.shards else "without --shards nothing is kept"
+        print(f"mpdit encode: stopped: {reason or 'SIGINT received'}; {stays}; run again to go on", file=sys.stderr)
+        return STATUS
+    except OSError as error:
+        raise UserError(f"{error.filename or args.output}: {error.strerror}: must be writable") from None
     skipped = f", {len(manifest['skipped'])} broken pictures left out" if manifest["skipped"] else ""
     print(
         f"encode: {manifest['count']:,} images of {len(manifest['classes'])} classes as {tuple(manifest['shape'])} "
         f"{manifest['dtype']} in {time.monotonic() - started:.1f} s{skipped}: {args.output}"
     )
+    return 0
 
 
-def encode(source: Source, data: Mapping, folder: str | Path, device: str = "auto", batch_size: int = 64) -> dict:
-    """Write the latents of `source` to `folder`; return the manifest. Memory holds one batch, whatever the source.
+def encode(
+    source: Source,
+    data: Mapping,
+    folder: str | Path,
+    device: str = "auto",
+    workers: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> dict:
+    """Write the latents of `source` to `folder` in one go; return the manifest.
 
-    Rows are in the source's order; with `flips: both` each picture is followed by its mirror image. The manifest's
-    `fingerprint` hashes what the latents are (arrays, classes, preprocessing, autoencoder), not where they came from.
-    UserError, with nothing left behind, for pictures, autoencoders and disks that won't do.
+    Rows are in the source's order; with `flips: both` each picture is followed by its mirror image. Memory holds a few
+    chunks, whatever the source. `check` is called between chunks; what it raises stops the encoding. UserError, with
+    nothing left behind, for pictures, labels, autoencoders and disks that won't do.
     """
-    encoder, autoencoder = _encoder(data, source.channels, device)
-    copies = 2 if data["flips"] == "both" else 1
-    contents, skipped, per_class = hashlib.sha256(), [], np.zeros(len(source.classes), dtype=np.int64)
-    statistics, progress, done = None, Progress("encode", len(source)), 0
-    stream = pictures(source, data)
-    with StoreWriter(folder, capacity=len(source) * copies) as store:
-        while batch := list(islice(stream, batch_size)):
-            for picture in batch:
-                contents.update(f"{picture.identity}\n".encode("utf-8", "surrogateescape"))
-            skipped += [picture.name for picture in batch if picture.broken]
-            if whole := [picture for picture in batch if not picture.broken]:
-                crops = np.stack([picture.crop for picture in whole])  # (B, R, R, C)
-                if copies == 2:
-                    crops = np.stack([crops, crops[:, :, ::-1]], axis=1).reshape(-1, *crops.shape[1:])
-                labels = np.repeat(np.array([picture.label for picture in whole], dtype=np.int64), copies)
-                per_class += np.bincount(labels, minlength=len(per_class))
-                latents = encoder(crops, [picture.name for picture in whole for _ in range(copies)])
-                store.append(**latents, labels=labels)
-                raw = latents["mean"] if autoencoder else latents["mean"] / 127.5 - 1  # (B, C', H, W)
-                statistics = statistics or ChannelStatistics(raw.shape[1])
-                statistics.update(raw, latents.get("std"))
-            done += len(batch)
+    summary, done = Summary(source), 0
+    encoder, autoencoder = make_encoder(data, source.channels, device)
+    chunks, progress = chunks_of(len(source), data["resolution"]), Progress("encode", len(source))
+    capacity = len(source) * (2 if data["flips"] == "both" else 1)
+    with exclusive(Path(folder) / ".lock"), StoreWriter(folder, capacity) as store:
+        for chunk in encoded(source, data, chunks, encoder, workers, check):
+            store.append(**chunk.arrays)
+            summary.add(chunk)
+            done += chunk.pictures
             progress.update(done)
-        _check_contents(source, per_class, statistics)
-        manifest = {
-            "version": 1,
-            "name": data["name"],
-            "source": {
-                "kind": source.kind,
-                "path": Path(data["path"]).name if data["path"] else None,
-                "fingerprint": contents.hexdigest(),
-                "class_order": SOURCES[source.kind].class_order,
-            },
-            "count": int(per_class.sum()),
-            "skipped": skipped,
-            "shape": list(raw.shape[1:]),
-            "classes": source.classes,
-            "resolution": data["resolution"],
-            "filter": FILTER,
-            "crop": "center",
-            "flips": data["flips"],
-            "autoencoder": autoencoder,
-            "posterior": "std" in latents,
-            "dtype": str(latents["mean"].dtype),
-            "channel_mean": statistics.mean.tolist(),
-            "channel_std": statistics.std.tolist(),
-        }
-        manifest["fingerprint"] = _fingerprint(manifest, store.digests)
+        summary.check()
+        manifest = summary.manifest(data, autoencoder, store.description)
         store.commit(manifest)
     return manifest
 
 
-def _check_contents(source: Source, per_class: np.ndarray, statistics: ChannelStatistics | None) -> None:
-    for name, count in zip(source.classes, per_class, strict=True):
-        if count == 0:
-            raise UserError(f"{source.where}: {name}: class without a readable picture: must have at least one")
-    for channel, deviation in enumerate(statistics.std):
-        if deviation < 1e-9:  # not 0, because means are rounded
-            raise UserError(f"{source.where}: channel {channel} is the same everywhere: must vary to be whitened")
+def encode_shard(
+    source: Source,
+    data: Mapping,
+    folder: str | Path,
+    shard: int,
+    shards: int,
+    device: str = "auto",
+    workers: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> bool:
+    """Encode one shard of the store `folder`, as `encode` would its pictures; False if it was finished before."""
+    make = partial(make_encoder, data, source.channels, device)
+    return Shards(source, data, folder, shards).write(shard, make, workers, check)
 
 
-def _fingerprint(manifest: Mapping, digests: Mapping[str, str]) -> str:
-    """sha256 of what the latents are. Paths, names and statistics (which follow from the arrays) are left out."""
-    keys = ("version", "count", "shape", "classes", "resolution", "filter", "crop", "flips", "posterior", "dtype")
-    identity = {key: manifest[key] for key in keys} | {"arrays": digests}
-    if manifest["autoencoder"]:
-        identity["autoencoder"] = {key: value for key, value in manifest["autoencoder"].items() if key != "id"}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+def encode_in_shards(
+    source: Source,
+    data: Mapping,
+    folder: str | Path,
+    shards: int,
+    device: str = "auto",
+    workers: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> dict:
+    """The same store as `encode` writes, by way of shards: those that are finished already are not encoded again."""
+    make = cache(partial(make_encoder, data, source.channels, device))  # loaded once, and not for a mere merge
+    parts = Shards(source, data, folder, shards)
+    for shard in range(1, shards + 1):
+        parts.write(shard, make, workers, check)
+    return parts.merge(check)
 
 
-# What is stored of a batch of crops
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number of at least 1")
+    return int(text)
 
 
-def _encoder(data: Mapping, channels: int, device: str) -> tuple[Encoder, dict | None]:
-    """The encoder that `data` asks for, and what the manifest says of its autoencoder (None for pixels)."""
-    if data["autoencoder"] is None:
-        return _encode_pixels, None
-    return _autoencoder_encoder(data["autoencoder"], data["resolution"], channels, device)
+def _count_or_none(text: str) -> int:
+    return 0 if text == "0" else _count(text)
 
 
-def _encode_pixels(crops: np.ndarray, _names: list[str]) -> dict[str, np.ndarray]:
-    return {"mean": np.ascontiguousarray(crops.transpose(0, 3, 1, 2))}
-
-
-def _autoencoder_encoder(name: str, resolution: int, channels: int, device: str) -> tuple[Encoder, dict]:
-    import torch  # here, so that pixels need not wait for it
-
-    from ..latents import describe_autoencoder, downsampling, encode_images, load_autoencoder
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device: cuda: there is none that torch can use: must be cpu or auto")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    autoencoder = load_autoencoder(name, device)
-    if resolution % downsampling(autoencoder):
-        raise UserError(f"data.resolution: {resolution}: must be a multiple of {downsampling(autoencoder)} for {name}")
-    wanted = autoencoder.config.in_channels
-    if channels not in (1, wanted):
-        raise UserError(f"data.autoencoder: {name}: takes {wanted} channels: must take {channels}")
-
-    def encode_crops(crops: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
-        batch = torch.from_numpy(crops.copy()).to(device).permute(0, 3, 1, 2)  # a copy: flips have negative strides
-        encoded = encode_images(autoencoder, batch.expand(-1, wanted, -1, -1))
-        stored = {
-            key: latent.half().cpu() for key, latent in zip(("mean", "std"), encoded, strict=True) if latent is not None
-        }
-        for latent in stored.values():
-            finite = latent.isfinite().flatten(1).all(1)
-            if not finite.all():
-                picture = names[int(finite.logical_not().nonzero()[0])]
-                raise UserError(
-                    f"data.autoencoder: {name}: latents of {picture} overflow: must be within float16's 65504"
-                )
-        return {key: latent.numpy() for key, latent in stored.items()}
-
-    return encode_crops, describe_autoencoder(name, autoencoder)
+def _part(text: str) -> tuple[int, int]:
+    shard, _, shards = text.partition("/")
+    if not (shard.isdigit() and shards.isdigit() and 1 <= int(shard) <= int(shards)):
+        raise argparse.ArgumentTypeError(f"{text}: must be i/N with i from 1 to N, such as 3/8")
+    return int(shard), int(shards)
