@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, takewhile
 from multiprocessing import get_context, parent_process
+from multiprocessing.synchronize import Event
 from threading import Thread
 
 from .errors import UserError
@@ -33,8 +34,9 @@ def decoded(
             yield list(pictures(source, data, chunk))
         return
     upcoming = iter(chunks)
-    # Spawned, not forked: a fork of a process with threads or a GPU may hang.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (source, data))
+    context = get_context("spawn")  # not fork: in a process with threads or a GPU that may hang
+    ended = context.Event()
+    pool = ProcessPoolExecutor(workers, context, _start, (source, data, ended))
     try:
         pending = deque(_submit(pool, chunk) for chunk in islice(upcoming, AHEAD * workers))
         while pending:
@@ -48,6 +50,7 @@ def decoded(
             "run again, with fewer --workers if memory is short"
         ) from None
     finally:
+        ended.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -74,12 +77,12 @@ def _wait(future: Future, check: Callable[[], None]) -> list[Picture]:
 
 # In a worker
 
-_work: tuple[Source, Mapping]
+_work: tuple[Source, Mapping, Event]
 
 
-def _start(source: Source, data: Mapping) -> None:
+def _start(source: Source, data: Mapping, ended: Event) -> None:
     global _work
-    _work = source, data
+    _work = source, data, ended
     Thread(target=_follow_parent, daemon=True).start()
 
 
@@ -90,5 +93,5 @@ def _follow_parent() -> None:
 
 
 def _decode(chunk: range) -> list[Picture]:
-    source, data = _work
-    return list(pictures(source, data, chunk))
+    source, data, ended = _work
+    return list(takewhile(lambda _: not ended.is_set(), pictures(source, data, chunk)))  # nobody waits once it has

@@ -8,8 +8,8 @@ Out: FOLDER with mean.npy, std.npy (where the autoencoder has a posterior), labe
 With --shards N the pictures are encoded in N parts, each in FOLDER/shards/, which are then merged and removed; started
 again, it leaves finished parts as they are. Parts can run side by side, on several machines too: one command each with
 --shard i/N, then the one with --shards N to merge them; --list before all spares each of them listing the source. The
-store is the same, bit for bit, with any number of shards or workers. Without --shards an encoding that was cut short leaves nothing; run again, it starts afresh. SIGTERM and
-Ctrl-C stop it within a batch, with exit status 75.
+store is the same, bit for bit, with any number of shards or workers. Without --shards an encoding that was cut short
+leaves nothing; run again, it starts afresh. SIGTERM and Ctrl-C stop it within a batch, with exit status 75.
 """
 
 import argparse
