@@ -216,16 +216,16 @@ def list_tar(path: str, labelled: bool) -> Listing:
             if member.isdir():
                 folders.append(f"{name}/")
             elif name.endswith(".tar") and _is_visible(name):
-                tars.append((name, member.offset_data, member.offset_data + member.size))
+                tars.append((name, *_place(member, path)))
             elif _is_picture(name):
                 names.append(name)
                 members.extend(_place(member, path))
         if tars and names:
             raise UserError(f"data.path: {path}: holds {tars[0][0]} and {names[0]}: must hold tars or pictures")
-        for tar, start, end in tars:
+        for tar, start, length in tars:
             label = posixpath.basename(tar).removesuffix(".tar")
             folders.append(f"{label}/")
-            for member in _scan_tar(file, f"{path}: {tar}", start, end):
+            for member in _scan_tar(file, f"{path}: {tar}", start, start + length):
                 name = f"{label}/{member.name.removeprefix('./')}"
                 if _is_picture(name) and not member.isdir():
                     names.append(name)
