@@ -7,6 +7,7 @@ import sys
 from .errors import UserError
 
 VERBS = {
+    "plan": "what a study will take, before anything runs",
     "encode": "images -> latents",
     "reference": "real images -> feature statistics and the real-against-real floor",
     "train": "spec and latents -> a trained run",

@@ -28,6 +28,7 @@ def add_arguments(parser):
 
 def main(args):
     from ..aggregate import read_plan
+    from ..terminal import aligned
 
     root = Path(args.runs)
     steps = {entry["run"]: entry["steps"] for plan in args.plan for entry in read_plan(plan)}
@@ -37,7 +38,7 @@ def main(args):
         print(f"{root}: no runs yet")
         return
     lines = [state(root / name, steps.get(name)) for name in names]
-    for line in _aligned([HEADINGS, *lines]):
+    for line in aligned([HEADINGS, *lines], words=2):
         print(line)
     counts = Counter(line[1] for line in lines)
     print(f"{len(names)} runs: {', '.join(f'{counts[found]} {found}' for found in STATES if counts[found])}")
@@ -155,15 +156,3 @@ def _duration(seconds: float | None) -> str:
 def _natural(name: str) -> list:
     """Sort key: seed10 after seed9."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
-def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
-    """Columns two spaces apart: words flush left, numbers flush right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
