@@ -31,6 +31,7 @@ rule all:
         TABLES.values(),
         FIGURES.values(),
         collect("results/{name}.csv", name=AGGREGATES),
+        "results/report.html",
 
 
 rule figures:

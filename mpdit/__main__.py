@@ -17,6 +17,9 @@ VERBS = {
     "cost": "letters and modulations -> relative step time, side by side",
     "aggregate": "finished runs -> one CSV a subject",
     "render": "CSVs -> a table or a figure",
+    "report": "tables and figures -> one HTML file that opens offline",
+    "interim": "the runs that are finished now -> every table, figure and a report, marked as interim",
+    "import": "run folders of another machine -> runs here",
     "status": "the state of every run",
     "describe": "a model of the grid -> modules, parameters, FLOPs, expected magnitudes",
 }

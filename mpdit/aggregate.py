@@ -71,10 +71,15 @@ def aggregate(plan: str | Path, runs: str | Path) -> dict:
     Values are the files' own text, to the last digit. Raises UserError, one line naming the file, for a plan or a file
     that is not as it should be.
     """
+    return collect(read_plan(plan), runs)
+
+
+def collect(entries: Sequence[dict], runs: str | Path) -> dict:
+    """The same of the entries of a plan."""
     import pandas as pd
 
     parts = {subject: [pd.DataFrame(columns=COLUMNS[subject], dtype=str)] for subject in SUBJECTS}
-    for entry in read_plan(plan):
+    for entry in entries:
         folder = Path(runs) / entry["run"]
         training = _training(folder)
         parts["runs"].append(pd.DataFrame([_run(entry, folder, training)], columns=COLUMNS["runs"], dtype=object))

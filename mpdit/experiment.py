@@ -153,6 +153,21 @@ def _as_list(value):
     return list(value) if isinstance(value, tuple) else value
 
 
+def read_experiment(text: str) -> "Experiment":
+    """The study of a command line: a configuration's YAML file, or its JSON itself; checked."""
+    import yaml
+
+    is_file = not text.lstrip().startswith("{")
+    try:
+        return Experiment(yaml.safe_load(Path(text).read_text() if is_file else text))
+    except FileNotFoundError:
+        raise UserError(f"{text}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{text if is_file else 'CONFIGURATION'}: not YAML ({' '.join(str(error).split())})") from None
+    except UserError as error:
+        raise UserError(f"{text}: {error}" if is_file else str(error)) from None
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Runs and protocols
 
@@ -277,6 +292,8 @@ class Experiment:
             raise UserError("experiments: missing or empty, must name at least one block such as table1")
         for name in experiments:
             _checked("experiments", slug, name)
+        # The configuration itself: checked, and with every default.
+        self.configuration = {**sections, "data": self.data, "learning_rates": self.learning_rates, "experiments": {}}
         self.blocks = {name: self._block(name, block) for name, block in experiments.items()}
         self.runs = {run.name: run for block in self.blocks.values() for run in block.runs}
         self.protocols = {protocol.name: protocol for block in self.blocks.values() for protocol in block.protocols}
@@ -284,16 +301,18 @@ class Experiment:
     def _block(self, name: str, given) -> Block:
         where = f"experiments.{name}"
         given = _mapping(where, given, (*AXES, *OVERRIDES))
-        sections = {}
+        sections, own = {}, {}
         for section in OVERRIDES:
             override = _mapping(f"{where}.{section}", given.pop(section, None) or {}, SECTIONS[section])
             sections[section] = _section(section, {**getattr(self, section), **override}, f"{where}.{section}")
+            own |= {section: {key: sections[section][key] for key in override}} if override else {}
         training, sampling = sections["training"], sections["sampling"]
         self._check_training(where if "training" in given else "", training, sampling)
         for axis in AXES:
             if axis not in given and axis != "lr":
                 raise UserError(f"{where}.{axis}: missing, must be a list")
         axes = {axis: _checked(f"{where}.{axis}", kind, given[axis]) for axis, kind in AXES.items() if axis in given}
+        self.configuration["experiments"][name] = {**axes, **own}
         runs = []
         identity = data_identity(self.data)
         for model, config, modulation, seed in itertools.product(

@@ -13,10 +13,10 @@ from .. import plots
 from .. import tables as layout
 from ..errors import UserError
 from . import figures, tables  # noqa: F401 (each registers what it makes, in the order of reports)
-from .registry import ARTEFACTS, Artefact, figure, table
+from .registry import ARTEFACTS, Artefact, figure, goals, table
 from .tables import PAPER_FID
 
-__all__ = ["ARTEFACTS", "PAPER_FID", "Artefact", "figure", "read", "render", "table"]
+__all__ = ["ARTEFACTS", "PAPER_FID", "Artefact", "figure", "goals", "read", "render", "table"]
 
 
 def read(

@@ -1,6 +1,6 @@
 """The registry of tables and figures: what each is, what it is made from, and the function that makes it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,3 +34,15 @@ def _register(kind: str, name: str, *, experiments: tuple[str, ...], reads: tupl
 
 
 table, figure = partial(_register, "table"), partial(_register, "figure")
+
+
+def goals(blocks: Collection[str]) -> dict[str, str | None]:
+    """The artefacts that a study with these blocks has, each with the block it is drawn from; None: all runs.
+
+    That is the first of its blocks that the study has. An artefact whose blocks are all missing is no goal.
+    """
+    return {
+        name: next((block for block in artefact.experiments if block in blocks), None)
+        for name, artefact in ARTEFACTS.items()
+        if not artefact.experiments or set(artefact.experiments) & set(blocks)
+    }

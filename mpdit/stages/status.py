@@ -32,7 +32,7 @@ def main(args):
 
     root = Path(args.runs)
     steps = {entry["run"]: entry["steps"] for plan in args.plan for entry in read_plan(plan)}
-    folders = {folder.name for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else set()
+    folders = {folder.name for folder in root.glob("[!.]*") if folder.is_dir()} if root.is_dir() else set()
     names = sorted(folders | set(steps), key=_natural)
     if not names:
         print(f"{root}: no runs yet")

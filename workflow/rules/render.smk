@@ -1,11 +1,6 @@
-# CSVs -> tables and figures, as mpdit.paper registers them. An artefact is drawn from the first of its blocks that the
-# configuration has; one whose blocks are all missing is no goal here; one that names no block is drawn from all runs.
+# CSVs -> tables and figures, as mpdit.paper registers them, and the report that holds them all.
 
-BLOCK = {
-    name: next((block for block in artefact.experiments if block in experiment.blocks), None)
-    for name, artefact in paper.ARTEFACTS.items()
-    if not artefact.experiments or set(artefact.experiments) & set(experiment.blocks)
-}
+BLOCK = paper.goals(experiment.blocks)  # name of each artefact: the block it is drawn from; None: all runs
 
 
 def goals(kind, folder, suffix):
@@ -29,6 +24,15 @@ def read_by(name):
     return [f"{folder}/plan.json", *files]
 
 
+def in_report(file, category):
+    """A file that `snakemake --report` shows, under the caption that the job has among its params."""
+    return report(file, caption="../report/caption.rst", category=category, labels={"name": "{name}"})
+
+
+def caption(wildcards):
+    return paper.ARTEFACTS[wildcards.name].caption
+
+
 RENDER = (
     "{MPDIT} render {wildcards.name} --data $(dirname {input.data[0]}) --cost results/cost.csv --runs results/runs"
     " --output {output[0]}"
@@ -41,9 +45,12 @@ rule table:
         # The figures of a table's block come with it.
         figures=lambda wildcards: [FIGURES[name] for name in FIGURES if BLOCK[name] and BLOCK[name] == BLOCK[wildcards.name]],
     output:
-        multiext("results/{name}", ".csv", ".md", ".tex"),
+        in_report("results/{name}.csv", "Tables"),
+        multiext("results/{name}", ".md", ".tex"),
     wildcard_constraints:
         name=one_of(TABLES),
+    params:
+        caption=caption,
     shell:
         RENDER
 
@@ -52,8 +59,62 @@ rule figure:
     input:
         data=lambda wildcards: read_by(wildcards.name),
     output:
-        multiext("results/figures/{name}", ".png", ".pdf"),
+        in_report("results/figures/{name}.png", "Figures"),
+        "results/figures/{name}.pdf",
     wildcard_constraints:
         name=one_of(FIGURES),
+    params:
+        caption=caption,
     shell:
         RENDER
+
+
+localrules:
+    configuration,
+
+
+rule configuration:
+    output:
+        "results/configuration.yaml",
+    params:
+        configuration=experiment.configuration,
+    run:
+        from mpdit.files import write_text
+        from mpdit.report import dump
+
+        write_text(output[0], dump(params.configuration))
+
+
+rule report:
+    input:
+        TABLES.values(),
+        FIGURES.values(),
+        runs="results/runs.csv",
+        configuration="results/configuration.yaml",
+    output:
+        "results/report.html",
+    shell:
+        "{MPDIT} report {input.configuration} --results results --runs results/runs --output {output}"
+
+
+# All of it from what is there now. It declares no files: it waits for nothing, and can run beside another Snakemake.
+
+
+def alone_or_without_locks(wildcards):
+    """No input. When Snakemake ends it removes all locks of the folder, those of others as well: refuse to do that."""
+    if workflow.execution_settings.lock and list(Path(".snakemake/locks").glob("*.lock")):
+        sys.exit("interim: another Snakemake works in this folder and would lose its lock: must be run with --nolock")
+    return []
+
+
+localrules:
+    interim,
+
+
+rule interim:
+    input:
+        alone_or_without_locks,
+    params:
+        configuration=json.dumps(experiment.configuration),
+    shell:
+        "{MPDIT} interim {params.configuration:q} --runs results/runs --cost results/cost.csv --output results/interim"
