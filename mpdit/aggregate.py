@@ -84,13 +84,13 @@ def collect(entries: Sequence[dict], runs: str | Path) -> dict:
         training = _training(folder)
         parts["runs"].append(pd.DataFrame([_run(entry, folder, training)], columns=COLUMNS["runs"], dtype=object))
         parts["training"].append(training)
-        traced = _rows(folder / "magnitudes.csv", "magnitudes", entry["run"])
+        traced = read_rows(folder / "magnitudes.csv", "magnitudes", entry["run"])
         turned = traced["kind"] == "angle"
         parts["magnitudes"].append(traced[~turned])
         parts["angles"].append(traced[turned].rename(columns={"magnitude": "radians"})[list(COLUMNS["angles"])])
         for score in entry["scores"]:
             protocol = Path(score).parent.name
-            parts["fid"].append(_rows(folder / score, "fid", entry["run"], protocol=protocol))
+            parts["fid"].append(read_rows(folder / score, "fid", entry["run"], protocol=protocol))
     return {subject: pd.concat(parts[subject], ignore_index=True) for subject in SUBJECTS}
 
 
@@ -174,7 +174,7 @@ def _read(path: str | Path, source=None, **options):
         raise UserError(f"{path}: not a CSV ({' '.join(str(error).split())})") from None
 
 
-def _rows(path: Path, subject: str, run: str, **added: str):
+def read_rows(path: Path, subject: str, run: str, **added: str):
     """A run's file of a subject, every value as its text; no rows where there is no file yet."""
     import pandas as pd
 

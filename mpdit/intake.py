@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from .aggregate import collect
+from .aggregate import collect, read_rows
 from .configs import resolve
 from .errors import UserError
 from .experiment import AXES, SECTIONS, Protocol, Run, data_name
@@ -45,22 +45,29 @@ def take_in(
     if target.resolve() == folder.resolve():
         raise UserError(f"{folder}: lies in {runs} already: must be a folder of elsewhere")
     trained = read_json(folder / "trained.json")
-    tables = collect([_entry(run, folder)], folder.resolve().parent)  # checks every table, and trained.json
+    standing = {"steps": run.training["steps"], "paper_setting": False, "standard_lr": False, "scores": []}
+    collect([{**run.key(), **standing}], folder.resolve().parent)  # which checks trained.json and every table
     say_latents = _check_latents(folder, run, trained, Path(latents))
-    left = _foreign_scores(folder, run, tables["fid"], runs)
+    left = _foreign_scores(folder, run, runs)
     found = [path.relative_to(folder) for pattern in FILES for path in sorted(folder.glob(pattern))]
     found = [file for file in found if file not in left]
     fresh = not target.exists()
     try:
         with exclusive(target / "lock", wait=0):
-            missing = _missing(folder, target, trained, found, replace)
-            _put(folder, target, missing, run, replace and missing == found)
+            missing, lost = _compare(target, trained, found)
+            if lost is None or replace:
+                _put(folder, target, missing, replace=lost is not None)
     except BaseException:
         if fresh:  # leave no empty folder
             with suppress(OSError):
                 (target / "lock").unlink()
                 target.rmdir()
         raise
+    if lost and not replace:
+        raise UserError(
+            f"{folder}: {trained['status']} at step {trained['step']}, but the run is here already, {lost}: "
+            f"must be given --replace to take its place"
+        )
     if not missing:
         say(f"{run.name}: is here already, the same: nothing taken in")
         return
@@ -113,12 +120,6 @@ def _checked(where: str, kind: Callable, value):
         raise UserError(f"{where}: found {found!r}, must be {error}") from None
 
 
-def _entry(run: Run, folder: Path) -> dict:
-    """The run as a plan lists it, with every score that lies in the folder."""
-    scores = [str(path.relative_to(folder)) for path in sorted(folder.glob("samples/*/fid-*.csv"))]
-    return {**run.key(), "steps": run.training["steps"], "scores": scores, "paper_setting": False}
-
-
 def _check_latents(folder: Path, run: Run, trained: dict, latents: Path) -> str:
     """UserError if the run was trained on other latents than are here; a remark if there are none."""
     manifest = latents / data_name(run.data) / "manifest.json"
@@ -133,26 +134,25 @@ def _check_latents(folder: Path, run: Run, trained: dict, latents: Path) -> str:
     return ""
 
 
-def _foreign_scores(folder: Path, run: Run, scores, runs: Path) -> dict[Path, str]:
+def _foreign_scores(folder: Path, run: Run, runs: Path) -> dict[Path, str]:
     """Scores by other features or against another reference than those here: file within the folder, reason.
 
     UserError for a row that is not of the protocol that its folder is named after, or not of this run.
     """
     foreign, here = {}, None
-    for row in scores.to_dict("records"):
-        file = Path("samples", row["protocol"], f"fid-{row['features']}.csv")
-        if not (folder / file).exists():
-            raise UserError(f"{folder}/samples/{row['protocol']}: features {row['features']}: must be as the file says")
-        for axis, value in run.key().items():
-            if _plain(row[axis]) != _plain(value):
-                raise UserError(f"{folder / file}: {axis} is {row[axis]}: must be {value}, as in spec.json")
-        if _protocol_name(folder / file, row) != row["protocol"]:
-            raise UserError(f"{folder / file}: is of {_protocol_name(folder / file, row)}: must be as its folder says")
-        here = _hashes_here(runs, run) if here is None else here
-        for key in ("features_hash", "reference_hash"):
-            ours = here.get((row["features"], row["reference"], key), row[key])
-            if ours != row[key]:
-                foreign[file] = f"{key} is {row[key]}, here {ours}"
+    for path in sorted(folder.glob("samples/*/fid-*.csv")):
+        for row in read_rows(path, "fid", run.name, protocol=path.parent.name).to_dict("records"):
+            for axis, value in run.key().items():
+                if _plain(row[axis]) != _plain(value):
+                    raise UserError(f"{path}: {axis} is {row[axis]}: must be {value}, as in spec.json")
+            protocol = _protocol_name(path, row)
+            if protocol != path.parent.name:
+                raise UserError(f"{path}: its row is of {protocol}: must be of what its folder is named after")
+            here = _hashes_here(runs, run) if here is None else here
+            for key in ("features_hash", "reference_hash"):
+                ours = here.get((path.name, key), row[key])
+                if ours != row[key]:
+                    foreign[path.relative_to(folder)] = f"{key} is {row[key]}, here {ours}"
     return foreign
 
 
@@ -178,7 +178,7 @@ def _protocol_name(path: Path, row: dict) -> str:
 
 
 def _hashes_here(runs: Path, run: Run) -> dict:
-    """(features, reference, kind of hash): hash, of one score here of each, from runs on the same data."""
+    """(name of a score's file, features_hash or reference_hash): the hash, as runs here on the same data have it."""
     found = {}
     for spec in sorted(runs.glob("*/spec.json")):
         with suppress(UserError, KeyError, TypeError):  # what is damaged here is no measure
@@ -188,7 +188,7 @@ def _hashes_here(runs: Path, run: Run) -> dict:
                 with open(path, newline="") as file:
                     for row in csv.DictReader(file):
                         for key in ("features_hash", "reference_hash"):
-                            found.setdefault((row["features"], row["reference"], key), row[key])
+                            found.setdefault((path.name, key), row[key])
     return found
 
 
@@ -196,27 +196,20 @@ def _hashes_here(runs: Path, run: Run) -> dict:
 # Taking in
 
 
-def _missing(folder: Path, target: Path, trained: dict, found: list[Path], replace: bool) -> list[Path]:
-    """The files to take in. UserError where the run that is here would be lost."""
+def _compare(target: Path, trained: dict, found: list[Path]) -> tuple[list[Path], str | None]:
+    """The files of `found` to take in, and what would be lost by it: the state of another training that is here."""
     outcome = target / "trained.json"
     if outcome.exists():
         ours = read_json(outcome)
         if ours == trained:
-            return [file for file in found if not (target / file).exists()]
-        state = f"{ours.get('status')} at step {ours.get('step')}, by another training"
-    elif (target / "training.csv").exists() or list(target.glob("checkpoints/*")):
-        state = "begun and not ended"
-    else:
-        return found
-    if not replace:
-        raise UserError(
-            f"{folder}: {trained['status']} at step {trained['step']}, but the run is here already, {state}: "
-            f"must be given --replace to take its place"
-        )
-    return found
+            return [file for file in found if not (target / file).exists()], None
+        return found, f"{ours.get('status')} at step {ours.get('step')}, by another training"
+    if (target / "training.csv").exists() or list(target.glob("checkpoints/*")):
+        return found, "begun and not ended"
+    return found, None
 
 
-def _put(folder: Path, target: Path, files: list[Path], run: Run, replace: bool) -> None:
+def _put(folder: Path, target: Path, files: list[Path], replace: bool) -> None:
     """Copy files beside the target, then move them in, spec.json first and scores last. Only under the lock."""
     stage = target.with_name(f".import-{target.name}")
     shutil.rmtree(stage, ignore_errors=True)  # of one that was killed

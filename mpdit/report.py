@@ -127,10 +127,11 @@ def _items(goals: Iterable[str], results: Path, undrawn: Mapping[str, str]) -> l
 
 
 def _table(path: Path) -> str:
-    """HTML of a Markdown table with its caption and notes; HTML within is escaped, links are not followed."""
+    """HTML of a Markdown table with its caption and notes; HTML and links within stay text."""
     from markdown_it import MarkdownIt
 
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(_read(path).decode())
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    html = markdown.disable(["link", "image", "autolink", "reference"]).render(_read(path).decode())
     html = html.replace('style="text-align:right"', 'class="number"')
     return html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
 
@@ -159,21 +160,7 @@ RUN_COLUMNS = (
 
 def _runs(path: Path) -> list[dict]:
     rows = list(csv.DictReader(_read(path).decode().splitlines()))
-    columns = (
-        "run",
-        "status",
-        "step",
-        "steps",
-        "loss",
-        "images_per_second",
-        "seconds",
-        "peak_memory_mb",
-        "device",
-        "threads",
-        "latents",
-        "commit",
-    )
-    missing = [column for column in columns if rows and column not in rows[0]]
+    missing = [column for column in RUN_COLUMNS if rows and column not in rows[0]]
     if missing:
         raise UserError(f"{path}: no column {missing[0]}: must be there; an older version wrote it, make it anew")
     return rows
@@ -205,9 +192,7 @@ def _provenance(rows: list[dict], runs: Path) -> dict[str, list[str]]:
         with suppress(OSError, ValueError, AttributeError):  # what cannot be read is counted nowhere
             found = json.loads((runs / row["run"] / "trained.json").read_text())["versions"]
             versions[", ".join(f"{name} {number}" for name, number in found.items() if number)] += 1
-    hardware = Counter(
-        f"{row['device']}, {float(row['threads']):.0f} thread{'s' * (float(row['threads']) != 1)}" for row in ended
-    )
+    hardware = Counter(f"{row['device']}, {_many(float(row['threads']), 'CPU thread')}" for row in ended)
     return {
         "hardware": _counted(hardware),
         "versions": _counted(versions),
