@@ -18,6 +18,8 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file
 
+from mpdit import paper
+
 ROOT = Path(__file__).parents[1]
 STEPS = 40
 
@@ -226,12 +228,66 @@ def test_more_steps_continue_every_run(finished, tmp_path):
     assert steps.iloc[-1] == 2 * STEPS
 
 
+def test_a_new_block_leaves_the_figures_of_others_alone(finished):
+    config = json.loads(json.dumps(TINY))
+    config["experiments"]["table2"] = {**TINY["experiments"]["table1"], "config": "E", "seed": [0, 1]}
+    write_config(finished, config)
+    try:
+        dry = snakemake(finished, "--dry-run", "figures", "results/experiments/table2/runs.csv").stdout
+    finally:
+        write_config(finished, TINY)
+    assert len(re.findall(r"output: results/runs/\S+/trained.json", dry)) == 1
+    drawn = re.findall(r"output: results/figures/(\w+).png", dry)
+    assert not {name for name in drawn if "table1" in paper.ARTEFACTS[name].experiments}, dry
+
+
+def test_snakemakes_own_report_shows_tables_and_figures_with_captions(finished):
+    snakemake(finished, "results/table1.csv", "--report", "report.html")
+    shown = (finished / "report.html").read_text()
+    for name in ("table1", "loss", "samples"):
+        assert paper.ARTEFACTS[name].caption.split(",")[0].split(" (")[0] in shown
+    assert '"Tables"' in shown
+    assert '"Figures"' in shown
+
+
+def test_interim_runs_beside_another_snakemake_and_leaves_its_locks(finished):
+    lock = finished / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text("results/runs.csv\n")
+    try:
+        done = snakemake(finished, "interim", check=False)
+        assert done.returncode != 0
+        assert done.stderr.splitlines()[-1].endswith("would lose its lock: must be run with --nolock")
+        snakemake(finished, "--nolock", "interim")
+        assert lock.read_text() == "results/runs.csv\n"
+    finally:
+        shutil.rmtree(lock.parent)
+    made = finished / "results/interim"
+    assert "Interim, 20" in (made / "report.html").read_text()
+    assert pd.read_csv(made / "table1.csv").equals(pd.read_csv(finished / "results/table1.csv"))
+
+
+def test_an_imported_run_is_trained_sampled_scored_and_traced_no_more(finished, tmp_path):
+    project = shutil.copytree(finished, tmp_path / "project")
+    here = runs(project)["E"]
+    elsewhere = shutil.copytree(here, tmp_path / here.name)
+    for path in sorted(elsewhere.rglob("*"), reverse=True):
+        os.utime(path)  # as copies without their times
+    shutil.rmtree(here)
+    aggregated = "results/experiments/table1/runs.csv"
+    (project / aggregated).unlink()
+    assert jobs(project, aggregated)["train"] == 1
+    subprocess.run([sys.executable, "-m", "mpdit", "import", str(elsewhere)], cwd=project, check=True)
+    assert jobs(project, aggregated) == {"aggregate": 1}
+
+
 def test_all_makes_the_aggregates_of_every_block(finished, tmp_path):
     project = shutil.copytree(finished, tmp_path / "project")
     snakemake(project)
     table = pd.read_csv(project / "results/runs.csv")
     assert sorted(table["config"]) == ["A", "E"]
     assert set(table["status"]) == {"trained"}
+    assert "2 runs: 2 trained" in (project / "results/report.html").read_text()
 
 
 def test_a_mistake_in_the_configuration_is_one_line(finished):
