@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from .aggregate import collect, read_rows
 from .configs import resolve
 from .errors import UserError
 from .experiment import AXES, SECTIONS, Protocol, Run, data_name
-from .files import read_json, sync_folder
+from .files import read_json, sync_folder, write_json
 from .lock import exclusive
 
 # What a run folder holds that is of use here; locks, half-written files and whatever else lies there stay behind.
@@ -26,9 +26,16 @@ DATA = ("name", "resolution", "autoencoder", "flips")
 
 
 def take_in(
-    folder: str | Path, runs: str | Path, latents: str | Path, replace: bool = False, say: Callable[[str], None] = print
+    folder: str | Path,
+    runs: str | Path,
+    latents: str | Path,
+    wanted: Mapping[str, Run] | None = None,
+    replace: bool = False,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Copy a run folder into the folder `runs`, if all in it is as it would be here.
+
+    `wanted` are the runs of the study here, if it is known: their specs say to how many steps they train.
 
     A run that is here, by the same training, gets what it lacks; one that stands otherwise is replaced only if so
     asked. Nothing is half taken in: files are copied under another name, and moved in under the run's lock with
@@ -51,12 +58,13 @@ def take_in(
     left = _foreign_scores(folder, run, runs)
     found = [path.relative_to(folder) for pattern in FILES for path in sorted(folder.glob(pattern))]
     found = [file for file in found if file not in left]
+    spec = (wanted or {}).get(run.name, run).spec()
     fresh = not target.exists()
     try:
         with exclusive(target / "lock", wait=0):
             missing, lost = _compare(target, trained, found)
             if lost is None or replace:
-                _put(folder, target, missing, replace=lost is not None)
+                _put(folder, target, missing, spec, replace=lost is not None)
     except BaseException:
         if fresh:  # leave no empty folder
             with suppress(OSError):
@@ -72,6 +80,8 @@ def take_in(
         say(f"{run.name}: is here already, the same: nothing taken in")
         return
     say(f"{run.name}: {trained['status']}, step {trained['step']}, {len(missing)} files taken in{say_latents}")
+    if wanted is not None and run.name not in wanted:
+        say(f"{run.name}: is no run of this configuration, so no table or figure of it shows it")
     for file, reason in left.items():
         say(f"{run.name}: {file} left out, Snakemake scores anew: {reason}")
     if trained["status"] == "trained" and not any(file.parts[0] == "snapshots" for file in found):
@@ -124,7 +134,10 @@ def _check_latents(folder: Path, run: Run, trained: dict, latents: Path) -> str:
     """UserError if the run was trained on other latents than are here; a remark if there are none."""
     manifest = latents / data_name(run.data) / "manifest.json"
     if not manifest.exists():
-        return f" (its latents, {trained['latents'][:12]}, are not here to compare)"
+        return (
+            f"; its latents, {trained['latents'][:12]}, are not here to compare: before all else run `snakemake "
+            f"--cores all {manifest}`, for a run whose latents come later is made anew"
+        )
     fingerprint = read_json(manifest).get("fingerprint")
     if trained["latents"] != fingerprint:
         raise UserError(
@@ -209,7 +222,7 @@ def _compare(target: Path, trained: dict, found: list[Path]) -> tuple[list[Path]
     return found, None
 
 
-def _put(folder: Path, target: Path, files: list[Path], replace: bool) -> None:
+def _put(folder: Path, target: Path, files: list[Path], spec: dict, replace: bool) -> None:
     """Copy files beside the target, then move them in, spec.json first and scores last. Only under the lock."""
     stage = target.with_name(f".import-{target.name}")
     shutil.rmtree(stage, ignore_errors=True)  # of one that was killed
@@ -219,6 +232,8 @@ def _put(folder: Path, target: Path, files: list[Path], replace: bool) -> None:
             shutil.copyfile(folder / file, stage / file)
             with open(stage / file, "rb+") as copy:
                 os.fsync(copy.fileno())
+        if Path("spec.json") in files and read_json(stage / "spec.json") != spec:
+            write_json(stage / "spec.json", spec)  # to as many steps as are asked for here
         if replace:
             for path in target.iterdir():
                 if path.name not in ("lock", "spec.json"):
@@ -226,7 +241,7 @@ def _put(folder: Path, target: Path, files: list[Path], replace: bool) -> None:
         now = time.time()
         for file in files:
             if file.name == "spec.json" and (target / file).exists():
-                continue  # the one here, which says to how many steps
+                continue
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             os.utime(stage / file, (now, now + _age(file)))
             os.replace(stage / file, target / file)

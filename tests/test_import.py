@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 from made_up import write_run
 
 from mpdit.__main__ import main
@@ -36,12 +37,14 @@ def machines(tmp_path):
     for junk in ("lock", ".trained.77.part.json", "core", "checkpoints/.step-100.part.safetensors"):
         (folder / junk).write_text("")
     (tmp_path / "here").mkdir()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     return tmp_path
 
 
 def take_in(machines, *runs, more=()) -> int:
     folders = [machines / "there" / (run if isinstance(run, str) else run.name) for run in runs]
-    words = ["import", *folders, "--runs", machines / "here", "--latents", machines / "latents", *more]
+    words = ["import", *folders, "--runs", machines / "here", "--latents", machines / "latents"]
+    words += ["--configuration", machines / "config.yaml", *more]
     return main([str(word) for word in words])
 
 
@@ -116,6 +119,17 @@ def test_the_spec_that_is_here_stays_and_longer_training_goes_on(machines):
         assert (spec.stat().st_mtime > spec.with_name("trained.json").stat().st_mtime) == goes_on
 
 
+def test_the_configuration_here_says_how_long_and_which_runs_it_shows(machines, capsys):
+    config = {**CONFIG, "training": {**CONFIG["training"], "steps": 200}}
+    config["experiments"] = {"table1": {**CONFIG["experiments"]["table1"], "config": "E"}}
+    (machines / "config.yaml").write_text(yaml.safe_dump(config))
+    assert take_in(machines, BASELINE, OURS) == 0
+    spec = machines / "here" / OURS.name / "spec.json"
+    assert json.loads(spec.read_text())["training"]["steps"] == 200
+    assert spec.stat().st_mtime > spec.with_name("trained.json").stat().st_mtime
+    assert f"{BASELINE.name}: is no run of this configuration" in capsys.readouterr().out
+
+
 def test_a_run_of_another_definition_is_refused(machines, capsys):
     spec = machines / "there" / OURS.name / "spec.json"
     whole = OURS.spec()
@@ -171,7 +185,7 @@ def test_scores_of_another_protocol_or_run_than_their_folder_are_refused(machine
 def test_latents_must_be_those_here_if_there_are_any(machines, capsys):
     manifest = machines / "latents" / data_name(OURS.data) / "manifest.json"
     assert take_in(machines, BASELINE) == 0
-    assert "(its latents, abababababab, are not here to compare)" in capsys.readouterr().out
+    assert "its latents, abababababab, are not here to compare" in capsys.readouterr().out
     manifest.parent.mkdir(parents=True)
     manifest.write_text(json.dumps({"fingerprint": "cd" * 32}))
     assert "trained.json: latents abababababab: must be those of " in refused(machines, capsys)
