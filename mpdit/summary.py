@@ -39,7 +39,7 @@ def summarize(runs, fid):
     """
     import pandas as pd
 
-    _refuse_twins(runs)
+    refuse_twins(runs)
     fid = fid.assign(ema_width=fid["ema_width"].astype(object).fillna("none"))
     rows = []
     for setting, members in runs.groupby(list(SETTING), sort=False):
@@ -83,7 +83,7 @@ def in_order(frame):
     return frame.sort_values(["model", "modulation", "config", "lr"], key=position, kind="stable", ignore_index=True)
 
 
-def _refuse_twins(runs) -> None:
+def refuse_twins(runs) -> None:
     keys = [*SETTING, "seed"]
     for key, twins in runs.groupby(keys):
         if len(twins) > 1:

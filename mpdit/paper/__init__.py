@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import plots
 from .. import tables as layout
 from ..errors import UserError
-from . import figures, tables  # noqa: F401 (each registers what it makes, in the order of reports)
+from . import claims, figures, tables  # noqa: F401 (each registers what it makes, in the order of reports)
 from .registry import ARTEFACTS, Artefact, figure, goals, table
 from .tables import PAPER_FID
 

@@ -1,0 +1,198 @@
+"""The paper's claims as data, and the table of verdicts. To add a claim is one entry of `CLAIMS`."""
+
+import math
+from collections.abc import Mapping
+
+from .. import tables
+from .evidence import Side, parameters, step_time
+from .registry import table
+from .scores import best_rates, score
+from .traces import growth, highest, peak, traced
+from .verdicts import Claim, verdicts
+
+A, C, D, E = (Side(letter) for letter in "ACDE")
+ROTATE, SCALE = Side("E", "scale_rotate"), Side("E", "scale")
+E_AT_RATE_OF_A, A_AT_RATE_OF_E = Side("E", rate_of="A"), Side("A", rate_of="E")
+
+CLAIMS = (
+    # Scores
+    Claim("preservation", "E has a lower FID than A", "lower", score(E, A, "ratio"), "%", high=0.0),
+    Claim(
+        "preservation-size", "E's FID is about 12.8 % below A's", "−12.8 %", score(E, A, "ratio", fid_only=True), "%",
+        -19.2, -6.4, "about: half of 12.8 % either way",
+    ),
+    Claim(
+        "forcing-score", "Forced weight normalization alone costs a little: D has a higher FID than C",
+        "89.38 and 86.49 (DiT-XS/2)", score(D, C, "ratio"), "%", low=0.0,
+    ),
+    Claim(
+        "shift-over-rotation", "With E, scale + shift has a lower FID than scale + rotate", "69.28 and 70.86 (DiT-S/2)",
+        score(E, ROTATE, "points"), "points", high=0.0,
+    ),
+    Claim(
+        "rotation-over-scale", "With E, scale + rotate has a lower FID than scale alone", "70.86 and 72.03 (DiT-S/2)",
+        score(ROTATE, SCALE, "points"), "points", high=0.0,
+    ),
+    Claim(
+        "rotation-margin", "With E, scale + rotate is within 2 points of scale + shift", "70.86 and 69.28 (DiT-S/2)",
+        score(ROTATE, E, "points", fid_only=True), "points", -2.0, 2.0, "the margin that the digest names",
+    ),
+    # Accounting
+    Claim(
+        "rotation-parameters", "Scale + rotate has about 5.4 % fewer parameters than scale + shift", "−5.4 %",
+        parameters(ROTATE, E), "%", -6.4, -4.4, "about: a point either way, since sizes differ in the heads' share",
+    ),
+    Claim(
+        "time-textbook", "E's step takes about 8.5 % longer than A's, in the textbook form", "+8.5 %",
+        step_time("E", "textbook"), "%", 4.25, 12.75, "about: half of 8.5 % either way",
+    ),
+    Claim(
+        "time-cheap", "E's step takes less than the paper's 8.5 % longer, in the cheap form", "+8.5 % (textbook)",
+        step_time("E", "cheap"), "%", high=8.5,
+    ),
+    # Learning rates
+    Claim(
+        "rates-ratio", "E's best learning rate is about 100 times A's", "1e-2 and 1e-4", best_rates("E", "A"), "×",
+        10**1.5, 10**2.5, "about: half a decade either way",
+    ),
+    Claim(
+        "rates-mp", "At A's learning rate E has a higher FID than at its own", "stalls at 1e-4",
+        score(E_AT_RATE_OF_A, E, "ratio"), "%", low=0.0,
+    ),
+    Claim(
+        "rates-baseline", "At E's learning rate A has a higher FID than at its own", "1e-4",
+        score(A_AT_RATE_OF_E, A, "ratio"), "%", low=0.0,
+    ),
+    # Magnitudes
+    Claim(
+        "growth-a", "A's residual stream grows over training", "0.5 to 4.0", traced("A", growth("stream")), "×",
+        low=2.0, reason="a doubling: beyond what the bound of C and E allows",
+    ),
+    Claim(
+        "bound-c", "C's residual stream stays bounded", "bounded", traced("C", peak("stream")), "×", high=2.0,
+        reason="never twice what it is at initialisation",
+    ),
+    Claim(
+        "bound-e", "E's residual stream stays bounded", "bounded", traced("E", peak("stream")), "×", high=2.0,
+        reason="never twice what it is at initialisation",
+    ),
+    Claim(
+        "growth-a-c", "A's residual stream grows more than C's", "0.5 to 4.0; bounded",
+        traced("A", growth("stream"), "C"), "×", low=1.0,
+    ),
+    Claim(
+        "growth-a-e", "A's residual stream grows more than E's", "0.5 to 4.0; bounded",
+        traced("A", growth("stream"), "E"), "×", low=1.0,
+    ),
+    Claim(
+        "spikes", "D's magnitude spikes at the MLP's input", "spikes", traced("D", peak("mlp input", "stream")), "×",
+        low=1.5, reason="at its highest block half as much again as the residual stream",
+    ),
+    Claim(
+        "spikes-norm", "LayerNorm makes D's spike: E, without it, has a lower one", "from its LayerNorm",
+        traced("D", highest("mlp input"), "E"), "×", low=1.0,
+    ),
+    Claim(
+        "weights-c", "Without forced normalization weights grow (C)", "grow", traced("C", growth("weights")), "×",
+        low=1.05, reason="by 5 % or more: what averaging over steps takes off is less",
+    ),
+    Claim(
+        "weights-d", "Forced normalization keeps weights at their norm (D)", "bounded", traced("D", growth("weights")),
+        "×", 0.99, 1.01, "up to a hundredth",
+    ),
+)  # fmt: skip
+
+
+@table(
+    "claims",
+    experiments=(),
+    reads=("runs", "fid", "magnitudes", "cost"),
+    caption="What these runs say to the paper's claims.",
+)
+def claims(data):
+    frame = verdicts(CLAIMS, data)
+    run = frame["verdict"] != "not run"
+    waiting = ~frame["claim"].isin(frame.loc[run, "claim"]) & ~frame.duplicated("claim")
+    printed = frame[run | waiting]
+    columns = {
+        "claim": lambda line: line["sentence"],
+        "paper": lambda line: line["paper"],
+        "ours (95 % interval)": lambda line: _interval(line, "ours", "low", "high"),
+        "one EMA width": lambda line: _interval(line, "fixed_ours", "fixed_low", "fixed_high"),
+        "n": lambda line: tables.value(line["n"]) if line["n"] else tables.NONE,
+        "verdict": lambda line: f"**{line['verdict']}**" if line["verdict"] in ("holds", "fails") else line["verdict"],
+        "setting": _setting,
+        "what would decide it": lambda line: "; ".join(filter(None, (line["remark"], line["decides"]))),
+    }
+    if printed.loc[run, "protocol"].replace("", float("nan")).nunique() > 1:
+        columns["protocol"] = lambda line: line["protocol"]
+    lines = printed.to_dict("records")
+    return tables.Table(
+        frame=frame,
+        header=list(columns),
+        rows=[[cell(line) or tables.NONE for cell in columns.values()] for line in lines],
+        notes=_notes(frame),
+        wrap=(0.17, 0.08, 0.13, 0.13, 0.02, 0.07, 0.17, 0.16, 0.1),
+    )
+
+
+def _setting(line: Mapping) -> str:
+    if not line["setting"]:
+        return line["model"] if line["verdict"] != "not run" else ""
+    measured = line["metric"] + (f" at EMA width {line['ema_width']}" if line["ema_width"] else "")
+    return f"{line['model']}: {line['setting']}; {measured}" if measured else f"{line['model']}: {line['setting']}"
+
+
+def _interval(line: Mapping, *keys: str) -> str:
+    """`−12.8 % (−14.1 to −11.5)`."""
+    unit = line["unit"]
+    if line[keys[0]] != line[keys[0]]:
+        return ""
+    mean, low, high = (_number(line[key], unit) for key in keys)
+    if line[keys[1]] == line[keys[2]] or line[keys[1]] != line[keys[1]]:
+        bounds = ""
+    else:
+        bounds = f" ({low} to {high})"
+    name = {"%": " %", "×": "×", "points": " points"}[unit]
+    if unit == "points" and not line["metric"].startswith("FID"):
+        name = " ×10⁻³" if line["metric"].startswith("K") else ""
+    return f"{mean}{name}{bounds}"
+
+
+def _number(value: float, unit: str) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.3g}" if unit == "×" else f"{value:+.1f}" if unit == "%" else f"{value:+.2f}"
+    return text.replace("-", "−")
+
+
+def _notes(frame) -> list[str]:
+    protocols = [protocol for protocol in frame["protocol"].unique() if protocol]
+    told = [f"Scores: {protocols[0]}."] if len(protocols) == 1 else []
+    tests = int(frame["p"].notna().sum())
+    told += [
+        "Ours: mean over n seeds with its 95 % interval, Student's t on differences paired by seed, because runs of a "
+        "seed share batches, noise and label dropout; percentages and factors are of log-ratios.",
+        f"Verdicts: at 5 % after Holm's correction over the {tests} tests here; a size or a margin holds where two "
+        "one-sided tests place it inside (equivalence), fails where it lies outside. One seed decides nothing; what "
+        "is counted needs none, and step times have an interval of their own (the sign test over rounds).",
+    ]
+    if frame["ema_width"].str.contains("chosen").any():
+        told.append(
+            "EMA widths: chosen per letter on the other sampling seeds than those reported; beside it one width "
+            f"for all ({', '.join(sorted(set(frame['fixed_width']) - {''}))})."
+        )
+    if frame["metric"].str.startswith("K").any():
+        told.append(
+            "Where samples are fewer than features the kernel distance decides, since the Fréchet distance is biased."
+        )
+    if (frame["sampling_error"] == frame["sampling_error"]).any():
+        told.append(
+            "Within the sampling error: other sampling seeds at the same count would move it as far as the bound."
+        )
+    hidden = frame[
+        frame["verdict"].eq("not run") & frame["claim"].isin(frame.loc[frame["verdict"].ne("not run"), "claim"])
+    ]
+    if len(hidden):
+        told.append("Claims that were not run on one model but on another stand in the CSV for both.")
+    return told
