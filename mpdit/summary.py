@@ -101,25 +101,31 @@ def _status(members) -> str:
     return counts.index[0]
 
 
-def change_from(summary, letter: str) -> list[float]:
-    """FID of each row against that of `letter`, all else but the rate being equal, in percent.
+def change_from(summary, column: str, base: str, of: str = "fid_mean") -> list[float]:
+    """`of` in each row against the row whose `column` is `base`, all else but the rate being equal, in percent.
 
-    Missing for `letter` itself, and where there is not exactly one such row with a score: none is chosen among several.
+    Missing for the base itself, and where there is not exactly one such number: none is chosen among several.
     """
-    # without the reference's count: its hash says more, and an unknown count (NaN) is no key
-    keys = [key for key in (*SETTING, *PROTOCOL) if key not in ("config", "lr", "reference_count")]
-    base = summary[(summary["config"] == letter) & (summary["n"] > 0)].groupby(keys, dropna=False)["fid_mean"]
-    base = {key: values.iloc[0] for key, values in base if len(values) == 1}
-    rows = zip(summary["config"], summary["fid_mean"], summary[keys].itertuples(index=False, name=None), strict=True)
-    return [NAN if config == letter else 100 * (fid / base.get(key, NAN) - 1) for config, fid, key in rows]
+    counted = of == "parameters"  # whatever the protocol and the rate
+    keys = [key for key in (SETTING if counted else (*SETTING, *PROTOCOL)) if key not in (column, "lr")]
+    bases = summary[(summary[column] == base) & summary[of].notna()]
+    bases = (bases.drop_duplicates([*keys, of]) if counted else bases).groupby(keys, dropna=False)[of]
+    bases = {_hashable(key): values.iloc[0] for key, values in bases if len(values) == 1}
+    rows = zip(summary[column], summary[of], summary[keys].itertuples(index=False, name=None), strict=True)
+    return [NAN if own == base else 100 * (value / bases.get(_hashable(key), NAN) - 1) for own, value, key in rows]
 
 
-def best(summary) -> list[bool]:
-    """Whether a row's mean FID is the lowest of those it compares with.
+def _hashable(key: tuple) -> tuple:
+    """A key in which missing values are equal: of rows without any score."""
+    return tuple(None if value != value else value for value in key)
+
+
+def best(summary, within: tuple[str, ...] = ()) -> list[bool]:
+    """Whether a row's mean FID is the lowest of those it compares with: of its model, data, protocol and `within`.
 
     No row is, where one has a single seed, or where the lowest is the mean of what is left of its seeds.
     """
-    keys = ["model", "data", *PROTOCOL]
+    keys = ["model", "data", *within, *PROTOCOL]
     marks = [False] * len(summary)
     for _, rows in summary[summary["n"] > 0].groupby(keys, dropna=False):
         lowest = rows["fid_mean"].idxmin()

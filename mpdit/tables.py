@@ -22,6 +22,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     footer: Sequence[Sequence[str]] = ()  # rows beneath a rule, such as the floor
     notes: Sequence[str] = ()  # sentences
+    wrap: Sequence[float] = ()  # of columns of sentences: widths on paper, of the line; such a table runs over pages
 
 
 def save(table: Table, output: str | Path, caption: str) -> None:
@@ -44,42 +45,82 @@ def markdown(table: Table, caption: str) -> str:
     return f"**{caption}**\n\n{text}\n\n{' '.join(table.notes)}\n"
 
 
+ROWS_A_PAGE = 40  # of a table whose cells don't wrap
+
+
 def latex(table: Table, caption: str, label: str) -> str:
     """A `table` environment with booktabs rules and the notes beneath, shrunk to the line where it is wider.
 
-    Columns of words with one value in all rows are told in the notes instead: a page is narrower than a screen.
+    Columns of words with one value in all rows are told in the notes instead: a page is narrower than a screen. More
+    rows than a page holds become several tables; a table whose cells wrap becomes a `longtable`.
     """
+    if table.wrap:
+        return _long_latex(table, caption, label)
     flush, same = _numeric(table), {}
-    for head, right, column in zip(table.header, flush, zip(*table.rows, *table.footer, strict=True), strict=True):
+    columns = zip(*table.rows, *table.footer, strict=True) if table.rows else [()] * len(flush)
+    for head, right, column in zip(table.header, flush, columns, strict=True):
         cells, beneath = set(column[: len(table.rows)]), column[len(table.rows) :]
         if len(table.rows) > 1 and len(cells) == 1 and not right and not any(beneath):
             same[head] = column[0]
     kept = [i for i, head in enumerate(table.header) if head not in same]
     told = ", ".join(f"{head} {cell}" for head, cell in same.items() if cell != NONE)
-    notes = [f"In all rows: {told}."] if told else []
+    notes = " ".join([f"In all rows: {told}."] * bool(told) + list(table.notes))
     heads = [_stacked(table.header[i]) if flush[i] else escape(table.header[i]) for i in kept]
     body, footer = ([_latex_row([escape(row[i]) for i in kept]) for row in rows] for rows in (table.rows, table.footer))
+    columns = "".join("r" if flush[i] else "l" for i in kept)
+    pages = [body[i : i + ROWS_A_PAGE] for i in range(0, len(body), ROWS_A_PAGE)] or [[]]
+    parts = [r"% needs \usepackage{booktabs, graphicx}"]
+    for number, page in enumerate(pages):
+        last = number == len(pages) - 1
+        parts += [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(caption)}}}\label{{{label}}}" if number == 0 else rf"Table~\ref{{{label}}}, continued",
+            r"\medskip",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            _latex_row(heads),
+            r"\midrule",
+            *page,
+            *([r"\midrule", *footer] if footer and last else []),
+            r"\bottomrule",
+            r"\end{tabular}}",
+            *([r"\par\medskip", _minipage(notes)] if last else []),
+            r"\end{table}",
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _long_latex(table: Table, caption: str, label: str) -> str:
+    """A `longtable` in small print: its columns have the widths of `wrap`, its rows run over pages."""
+    spaces = 2 * (len(table.header) - 1) / len(table.header)  # of \tabcolsep, a column's share of what lies between
+    widths = [rf"\dimexpr {width / sum(table.wrap):.4f}\linewidth-{spaces:.4f}\tabcolsep" for width in table.wrap]
+    columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}}}" for width in widths)
+    head = _latex_row([escape(head) for head in table.header])
     return "\n".join([
-        r"% needs \usepackage{booktabs, graphicx}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(caption)}}}",
-        rf"\label{{{label}}}",
-        r"\medskip",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{''.join('r' if flush[i] else 'l' for i in kept)}}}",
+        r"% needs \usepackage{array, booktabs, longtable}",
+        r"\begingroup\scriptsize\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
+        rf"\caption{{{escape(caption)}}}\label{{{label}}}\\",
         r"\toprule",
-        _latex_row(heads),
-        r"\midrule",
-        *body,
-        *([r"\midrule", *footer] if footer else []),
-        r"\bottomrule",
-        r"\end{tabular}}",
-        r"\par\medskip",
-        rf"\begin{{minipage}}{{\linewidth}}\footnotesize {escape(' '.join([*notes, *table.notes]))}\end{{minipage}}",
-        r"\end{table}",
+        head,
+        r"\midrule\endfirsthead",
+        r"\toprule",
+        head,
+        r"\midrule\endhead",
+        r"\bottomrule\endfoot",
+        *(_latex_row([escape(cell) for cell in row]) + r"\addlinespace" for row in (*table.rows, *table.footer)),
+        r"\end{longtable}",
+        _minipage(" ".join(table.notes)),
+        r"\par\endgroup",
         "",
     ])  # fmt: skip
+
+
+def _minipage(notes: str) -> str:
+    return rf"\noindent\begin{{minipage}}{{\linewidth}}\footnotesize {escape(notes)}\end{{minipage}}"
 
 
 def _latex_row(cells: Sequence[str]) -> str:
@@ -113,7 +154,7 @@ def _pad(cell: str, width: int, right: bool) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "·": r"$\cdot$",
-    "—": "---", "³": "$^{3}$", "é": r"\'e",
+    "—": "---", "³": "$^{3}$", "∞": r"$\infty$", "é": r"\'e",
 }  # fmt: skip
 
 
@@ -139,6 +180,18 @@ def spread(mean: float, sd: float = float("nan"), bold: bool = False) -> str:
 def percent(change: float) -> str:
     """Such as `−12.8 %`, always with its sign."""
     return NONE if change != change else f"{change:+.1f} %".replace("-", "−")
+
+
+def signed(difference: float) -> str:
+    """Such as `+0.52`, always with its sign."""
+    return NONE if difference != difference else f"{difference:+.2f}".replace("-", "−")
+
+
+def significant(number: float) -> str:
+    """Three significant digits: `0.0123`, `12.3`, `1,230`."""
+    if number != number:
+        return NONE
+    return f"{number:,.0f}" if number >= 100 else f"{number:#.3g}"
 
 
 def times(ratio: float) -> str:

@@ -10,7 +10,10 @@ import pytest
 from made_up import entry, frames
 
 from mpdit import aggregate, paper, summary, tables
+from mpdit.configs import MODELS
 from mpdit.errors import UserError
+
+NO_MAGNITUDES = pd.DataFrame(columns=aggregate.COLUMNS["magnitudes"])
 
 
 def cells(table: tables.Table, letter: str) -> dict:
@@ -184,16 +187,45 @@ def test_fid_is_called_so_for_inception_only():
     assert set(paper.tables.table1(both).frame["metric"]) == {"FID", "FD (EfficientNet-Lite0)"}
 
 
-@pytest.mark.parametrize(("same", "expected"), [(True, "86.49"), (False, None)])
-def test_the_papers_number_stands_only_where_the_setting_is_the_papers(same, expected):
-    def xs(letter):
-        return entry(letter, model="DiT-XS/2", paper_setting=same)
+PAPERS_OWN = {"steps": 250, "count": 10_000, "step": 400_000, "features": "inception", "fid": 88.0}
 
-    data = frames((xs("C"), "trained", [{}]), (xs("E"), "trained", [{}]))
-    table = paper.tables.table1(data)
-    assert cells(table, "C").get("paper") == expected
-    assert cells(table, "E").get("paper") == (expected and "—")  # the paper gives none
-    assert table.frame["paper_fid"].notna().tolist() == [same, False]
+
+def of_the_paper(letter: str, same=True, **score) -> dict:
+    """Aggregates of a letter and of E on XS/2, sampled as the paper did but for `score`."""
+    row = PAPERS_OWN | score
+    return frames(*((entry(c, model="DiT-XS/2", paper_setting=same), "trained", [row]) for c in (letter, "E")))
+
+
+def test_the_papers_number_and_the_difference_stand_beside_ours():
+    table = paper.tables.table1(of_the_paper("C"))
+    assert cells(table, "C")["paper"] == "86.49"
+    assert cells(table, "C")["difference"] == "+1.51"
+    assert (cells(table, "E")["paper"], cells(table, "E")["difference"]) == ("—", "—")  # the paper gives none
+    assert table.frame["paper_difference"].tolist()[0] == pytest.approx(1.51)
+    assert "difference: ours minus the paper's" in " ".join(table.notes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"same": False}, {"sampler": "ddim"}, {"steps": 50}, {"guidance": 1.5}, {"count": 5_000}, {"ema_width": "0.1"},
+        {"step": 200_000}, {"features": "efficientnet-lite0"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_papers_number_stands_nowhere_else(change):
+    table = paper.tables.table1(of_the_paper("C", **change))
+    assert "paper" not in table.header
+    assert table.frame["paper_fid"].isna().all()
+
+
+def test_of_several_widths_only_the_papers_own_has_its_number():
+    data = of_the_paper("C")
+    wider = data["fid"].assign(ema_width="0.1", protocol="wider")
+    table = paper.tables.table1(data | {"fid": pd.concat([data["fid"], wider])})
+    found = table.frame[table.frame["config"] == "C"].set_index("ema_width")["paper_fid"]
+    assert found["0.05"] == 86.49
+    assert np.isnan(found["0.1"])
 
 
 def test_two_runs_of_one_setting_and_seed_are_refused():
@@ -232,6 +264,124 @@ def test_rows_stand_in_the_order_of_the_grid():
 )  # fmt: skip
 def test_numbers_as_they_are_printed(made, expected):
     assert made == expected
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Modulations, learning rates, cost
+
+
+def kinds(modulation: str, *fids: float, **axes) -> list[tuple]:
+    """A run a score of a modulation with E, of seeds 0, 1, ..."""
+    return [
+        (entry("E", seed, modulation=modulation, **axes), "trained", [{"fid": fid}]) for seed, fid in enumerate(fids)
+    ]
+
+
+@pytest.fixture
+def modulations():
+    """E on two seeds; scale + rotate has 95,000 parameters where AdaLN has 100,000; rotate diverged."""
+    gone = (entry("E", 0, modulation="rotate"), "diverged", [])
+    data = frames(
+        *kinds("scale", 77.0, 79.0), *kinds("scale_shift", 64.0, 66.0), gone, *kinds("scale_rotate", 65.0, 68.9)
+    )
+    sizes = {"scale": 80_000.0, "scale_shift": 100_000.0, "scale_rotate": 95_000.0, "rotate": 90_000.0}
+    data["runs"]["parameters"] = data["runs"]["modulation"].map(sizes)
+    return data
+
+
+def test_table2_cell_by_cell(modulations):
+    """Means 78, 65, 66.95; changes 78 / 65 - 1 = 20 % and 66.95 / 65 - 1 = 3 %; sd of 64 and 66 is sqrt 2."""
+    table = paper.tables.table2(modulations)
+    assert list(table.header) == [
+        "modulation", "config", "model", "learning rate", "parameters", "vs AdaLN", "n", "FD (EfficientNet-Lite0)",
+        "KD ×10³", "change vs AdaLN", "status",
+    ]  # fmt: skip
+    same, kd = ("E", "DiT-Nano/2", "2e-2"), "125.00 ± 0.00"
+    assert [list(row) for row in table.rows] == [
+        ["scale", *same, "80 K", "−20.0 %", "2", "78.00 ± 1.41", kd, "+20.0 %", "trained"],
+        ["scale + shift", *same, "100 K", "—", "2", "**65.00** ± 1.41", kd, "—", "trained"],
+        ["rotate", *same, "90 K", "−10.0 %", "0", "—", "—", "—", "diverged at step 100"],
+        ["scale + rotate", *same, "95 K", "−5.0 %", "2", "66.95 ± 2.76", kd, "+3.0 %", "trained"],
+    ]
+    assert table.footer[0][0] == "real images (1,000)"
+    assert "AdaLN's, that is scale + shift with the same letter" in " ".join(table.notes)
+    assert "Step time" not in " ".join(table.notes)
+    found = table.frame.set_index("modulation")
+    assert found.loc["scale_rotate", "fid_change_percent"] == pytest.approx(3.0)
+    assert found["best"].tolist() == [False, True, False, False]
+
+
+def test_modulations_are_compared_with_adaln_of_the_same_letter_model_and_protocol(modulations):
+    other = frames(*kinds("scale", 10.0, model="DiT-S/2"), *kinds("scale_shift", 20.0, model="DiT-S/2"))
+    runs = pd.concat([modulations["runs"], other["runs"]])
+    both = {"runs": runs, "fid": pd.concat([modulations["fid"], other["fid"]])}
+    table = paper.tables.table2(both)
+    found = {(row[2], row[0]): row[table.header.index("change vs AdaLN")] for row in table.rows}
+    assert (found["DiT-S/2", "scale"], found["DiT-Nano/2", "scale"]) == ("−50.0 %", "+20.0 %")
+    without = {key: both[key][both[key]["modulation"] != "scale_shift"] for key in both}
+    assert {row[-2] for row in paper.tables.table2(without).rows} == {"—"}
+
+
+def test_table3_cell_by_cell():
+    """E at three rates, one of them diverged and one still running on its second seed; bold is the best of a letter."""
+    rates = {1e-4: (90.0, 92.0), 1e-3: (60.0, 63.0), 1e-2: ()}
+    runs = [r for lr, fids in rates.items() for r in kinds("scale_shift", *fids, lr=lr)]
+    runs += [(entry("E", seed, lr=1e-2), "diverged", []) for seed in (0, 1)]
+    runs += [(entry("A", seed, lr=1e-4), "trained", [{"fid": 70.0 + seed}]) for seed in (0, 1)]
+    runs += [(entry("A", 0, lr=1e-3), "trained", [{"fid": 75.0}]), (entry("A", 1, lr=1e-3), "running", [])]
+    table = paper.tables.table3(frames(*runs))
+    assert list(table.header) == [
+        "model", "config", "modulation", "learning rate", "n", "FD (EfficientNet-Lite0)", "KD ×10³", "status",
+    ]  # fmt: skip
+    keep = [1, 3, 4, 5, 7]
+    assert [[row[i] for i in keep] for row in table.rows] == [
+        ["A", "1e-4", "2", "70.50 ± 0.71", "trained"],  # not bold: its other rate has one seed
+        ["A", "1e-3", "1", "75.00", "1 trained, 1 running"],
+        ["E", "1e-4", "2", "91.00 ± 1.41", "trained"],
+        ["E", "1e-3", "2", "**61.50** ± 2.12", "trained"],
+        ["E", "1e-2", "0", "—", "diverged"],
+    ]
+    assert table.footer[0][0] == "real images (1,000)"
+    assert "bold: the lowest of a letter." in " ".join(table.notes)
+
+
+def test_table4_cell_by_cell():
+    cost = pd.DataFrame(
+        [
+            (
+                "DiT-S/2",
+                "E",
+                "scale_shift",
+                "textbook",
+                32_960_000,
+                6.06e9,
+                0.1234,
+                1.085,
+                1.07,
+                1.101,
+                40,
+                "a card",
+                1,
+            ),
+            ("DiT-S/2", "A", "scale_shift", "cheap", 32_950_000, 6.05e9, 0.11, 1.0, 1.0, 1.0, 40, "a card", 1),
+            ("DiT-Nano/4", "E", "scale_rotate", "cheap", 250_000, 4.2e6, 0.0015, 1.02, 0.99, 1.05, 40, "a card", 1),
+        ],
+        columns=aggregate.COLUMNS["cost"],
+    )
+    table = paper.tables.table4({"cost": cost})
+    assert list(table.header) == [
+        "config", "model", "modulation", "form", "parameters", "GFLOPs", "ms a step", "step time", "interval (95 %)",
+    ]  # fmt: skip
+    assert [list(row) for row in table.rows] == [
+        ["E", "DiT-Nano/4", "scale + rotate", "cheap", "250 K", "0.00420", "1.50", "1.02×", "0.99 to 1.05"],
+        ["A", "DiT-S/2", "scale + shift", "cheap", "32.95 M", "6.05", "110", "1.00×", "1.00 to 1.00"],
+        ["E", "DiT-S/2", "scale + shift", "textbook", "32.96 M", "6.06", "123", "1.08×", "1.07 to 1.10"],
+    ]
+    assert list(table.frame.columns) == list(aggregate.COLUMNS["cost"])
+    assert "On a card, 1 thread, 40 rounds." in table.notes
+    for nothing in (None, cost.iloc[:0]):
+        empty = paper.tables.table4({"cost": nothing})
+        assert (empty.rows, empty.notes) == ([], ["Not measured yet."])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -279,16 +429,67 @@ def test_latex_keeps_a_column_that_names_the_floor():
     assert "In all rows: config E, model DiT-Nano/2, status trained." in text
 
 
+def of_many_rows(one_seed) -> tables.Table:
+    """A to E on 20 models."""
+    found = [
+        {key: one_seed[key].assign(model=model, run=one_seed[key]["run"] + model) for key in ("runs", "fid")}
+        for model in MODELS[:20]
+    ]
+    return paper.tables.table1(
+        {key: pd.concat(part[key] for part in found) for key in ("runs", "fid")} | {"cost": None}
+    )
+
+
+def test_more_rows_than_a_page_holds_are_several_tables(one_seed):
+    text = tables.latex(of_many_rows(one_seed), "Many", "tab:many")
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
+    assert text.count(r"\caption{Many}\label{tab:many}") == 1
+    assert text.count(r"Table~\ref{tab:many}, continued") == 2
+    assert text.count("no LayerNorm") == 20
+    assert text.count("real images (1,000)") == text.count("Protocol: ") == 1
+    assert text.index("real images") > text.rindex("no LayerNorm")
+
+
+def test_a_table_of_sentences_runs_over_pages():
+    table = paper.claims.claims(frames(*kinds("scale_shift", 65.0, 66.0)) | {"magnitudes": NO_MAGNITUDES})
+    text = tables.latex(table, "The claims, 100 %", "tab:claims")
+    assert text.isascii()
+    assert re.findall(r"\\begin{(\w+)}", text) == ["longtable", "minipage"]
+    head, body = text.split(r"\endhead")
+    widths = [float(width) for width in re.findall(r"p{\\dimexpr ([\d.]+)\\linewidth", head)]
+    assert len(widths) == len(table.header)
+    assert sum(widths) == pytest.approx(1.0, abs=0.001)
+    rows = [line for line in body.splitlines() if line.endswith(r"\\\addlinespace")]
+    assert [row.count(" & ") for row in rows] == [len(table.header) - 1] * len(table.rows)
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(one_seed, tmp_path):
-    tables.save(paper.tables.table1(one_seed), tmp_path / "table1.csv", "The ladder, 100 % & more_")
+def test_latex_compiles_and_fits(one_seed, modulations, tmp_path):
+    cost = pd.DataFrame([dict.fromkeys(aggregate.COLUMNS["cost"], 1.0) | {
+        "model": "DiT-S/2", "config": "E", "modulation": "scale", "form": "cheap", "device": "A_100 & co",
+    }])  # fmt: skip
+    made = {
+        "table1": paper.tables.table1(one_seed),
+        "many": of_many_rows(one_seed),
+        "table2": paper.tables.table2(modulations),
+        "table3": paper.tables.table3(modulations),
+        "table4": paper.tables.table4({"cost": cost}),
+        "claims": paper.claims.claims(modulations | {"magnitudes": NO_MAGNITUDES}),
+        "nothing": paper.tables.table4({"cost": None}),
+    }
+    for name, table in made.items():
+        tables.save(table, tmp_path / f"{name}.csv", "The ladder, 100 % & more_")
+    inputs = "".join(rf"\input{{{name}}}" for name in made)
     (tmp_path / "page.tex").write_text(
-        r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{table1}\end{document}"
+        rf"\documentclass{{article}}\usepackage{{array,booktabs,graphicx,longtable}}"
+        rf"\begin{{document}}{inputs}\end{{document}}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    assert "Overfull" not in done.stdout
+    for _ in range(2):  # longtable and references settle
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+    for fault in ("Overfull", "Float too large", "undefined"):
+        assert fault not in done.stdout, done.stdout
 
 
 def test_markdown_is_a_table_of_equal_lines(one_seed):

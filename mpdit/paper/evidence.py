@@ -63,19 +63,26 @@ def members(study: Mapping, model: str, data: str, side: Side):
     return found, "" if len(found) else f"runs of {side.words}"
 
 
-def told(side: Side, runs) -> str:
-    return f"{side.config} ({results.modulation_name(side.modulation)}, {tables.rate(runs['lr'].iloc[0])})"
+def told(*sides: tuple[Side, object]) -> str:
+    """Sides with their runs in words, each with its rate; what they share stands once."""
+    rates = [tables.rate(runs["lr"].iloc[0]) for _, runs in sides]
+    kinds = [results.modulation_name(side.modulation) for side, _ in sides]
+    letters = [f"{side.config} ({rate})" for (side, _), rate in zip(sides, rates, strict=True)]
+    if len(set(kinds)) == 1:
+        return f"{' against '.join(letters)}, {kinds[0]}"
+    if len(set(letters)) == 1:
+        return f"{letters[0]}, {' against '.join(kinds)}"
+    return " against ".join(f"{letter[:-1]}, {kind})" for letter, kind in zip(letters, kinds, strict=True))
 
 
 def standing(*sides) -> str:
-    """What stands in the way of pairs: `E: 2 running; A: 1 missing`."""
+    """What stands in the way of pairs: ` (E: 2 running; A: 1 missing)`."""
     told = []
     for side, runs in sides:
         counts = runs.loc[runs["status"] != "trained", "status"].value_counts(sort=False)
-        told += [f"{side.config}: {', '.join(f'{count} {status}' for status, count in counts.items())}"] * bool(
-            len(counts)
-        )
-    return "; ".join(told)
+        if len(counts):
+            told.append(f"{side.config}: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def of_seeds(found: int, first, second) -> str:

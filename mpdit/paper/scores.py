@@ -40,7 +40,7 @@ def _score(ours: Side, base: Side, difference: str, fid_only: bool, study: Mappi
         return [Finding(missing=" and ".join(filter(None, (lacking, also))))]
     if set(first["run"]) == set(second["run"]):
         return [Finding(missing=f"runs of {ours.words} at a rate of its own")]
-    setting = f"{told(ours, first)} against {told(base, second)}"
+    setting = told((ours, first), (base, second))
     seeds = sorted(set(first["seed"]) & set(second["seed"]))
     scored = study["final"][study["final"]["run"].isin([*first["run"], *second["run"]])]
     findings = []
@@ -54,7 +54,7 @@ def _score(ours: Side, base: Side, difference: str, fid_only: bool, study: Mappi
         both = fixed or set(sides[0].index) & set(sides[1].index)
         chosen, pairs = _at_chosen_widths(*sides, [seed for seed in seeds if seed in both])
         if not pairs:
-            chosen, pairs = f"{width} for both", fixed
+            chosen, pairs = width, fixed
         if not pairs and not infinite:
             continue
         values = [_difference(list(zip(*pair, strict=True)), difference, metric) for pair in pairs.values()]
@@ -81,7 +81,7 @@ def _score(ours: Side, base: Side, difference: str, fid_only: bool, study: Mappi
         )
     if not findings:
         waits = standing((ours, first), (base, second))
-        return [Finding(setting=setting, missing=f"scores of the last step on shared seeds {waits and f'({waits})'}")]
+        return [Finding(setting=setting, missing=f"scores of the last step on shared seeds{waits}")]
     return findings
 
 
@@ -133,7 +133,7 @@ def _at_chosen_widths(first, second, seeds: list[int]) -> tuple[str, dict[int, l
         return "", {}
     chosen = [{draw: _best_width(side, sorted(draws), shared, draw) for draw in shared} for side in (first, second)]
     columns = [((chosen[0][draw], draw), (chosen[1][draw], draw)) for draw in shared]
-    words = " and ".join("/".join(sorted(set(widths.values()), key=float)) for widths in chosen)
+    words = " and ".join("/".join(sorted(set(widths.values()))) for widths in chosen)
     return f"{words}, chosen", {seed: _pairs(first, second, seed, columns) for seed in seeds}
 
 
@@ -172,7 +172,7 @@ def _best_rates(ours: str, base: str, study: Mapping, model: str, data: str):
     for _, drawn in scored.groupby(DRAWING, sort=False, dropna=False):
         metric, label = _metric(drawn)
         sweeps = {letter: _sweep(drawn, rows, metric) for letter, rows in swept.items()}
-        if all(sweeps.values()):
+        if all(scores and set.intersection(*map(set, scores.values())) for scores in sweeps.values()):
             findings.append(_rate_ratio(sweeps, label, drawn))
     waits = standing(*((Side(letter), rows) for letter, rows in swept.items()))
     return findings or [
@@ -225,5 +225,5 @@ def _rate_ratio(sweeps: Mapping, label: str, drawn) -> Finding:
         lacks=" and ".join(lacks),
         metric=label,
         protocol=", ".join(summary.constants(drawn.assign(ema_width=float("nan")))),
-        ema_width=f"{USUAL_WIDTH} for both" if USUAL_WIDTH in set(drawn["ema_width"]) else "the same for both",
+        ema_width=USUAL_WIDTH if USUAL_WIDTH in set(drawn["ema_width"]) else drawn["ema_width"].iloc[0],
     )

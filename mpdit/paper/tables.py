@@ -13,6 +13,16 @@ PAPER_FID = {
     ("DiT-S/2", "E", "scale_rotate"): 70.86,
     ("DiT-S/2", "E", "scale"): 72.03,
 }
+# How the paper sampled and scored: columns of summary.PROTOCOL. What it trained is experiment.Run.paper_setting.
+PAPER_PROTOCOL = {
+    "sampler": "ddpm",
+    "steps": 250,
+    "guidance": 1.0,
+    "count": 10_000,
+    "ema_width": "0.05",
+    "step": 400_000,
+    "features": "inception",
+}
 
 
 @table(
@@ -22,18 +32,76 @@ PAPER_FID = {
     caption="The ladder from the DiT baseline (A) to magnitude preservation without LayerNorm (E).",
 )
 def table1(data):
-    rows = summary.summarize(data["runs"], data["fid"])
+    rows = _summary(data)
     rows = rows.assign(
-        adds=rows["config"].map(ADDS),
         best=summary.best(rows),
-        fid_change_percent=summary.change_from(rows, "A"),
+        fid_change_percent=summary.change_from(rows, "config", "A"),
         relative_step_time=summary.relative_time(rows, data.get("cost")),
-        paper_fid=_paper_fid(rows),
     )
-    return results.table(rows, results.COLUMNS, data.get("cost"))
+    return results.table(
+        rows,
+        ("config", "what it adds", "model", "modulation", "learning rate", "parameters", "n", "{fid}", "{kid} ×10³",
+         "change vs A", "step time", "status"),
+        change="Change: of the mean against A's.",
+        cost=data.get("cost"),
+    )  # fmt: skip
 
 
-def _paper_fid(rows) -> list[float]:
-    """The paper's number of each row, where all of the row's setting is the paper's."""
-    keys = rows[["model", "config", "modulation"]].itertuples(index=False, name=None)
-    return [PAPER_FID.get(key, NAN) if same else NAN for key, same in zip(keys, rows["paper_setting"], strict=True)]
+@table(
+    "table2",
+    experiments=("table2",),
+    reads=("runs", "fid"),
+    caption="Modulations, with the parameters they take and the change against AdaLN (scale + shift).",
+)
+def table2(data):
+    rows = _summary(data)
+    rows = rows.assign(
+        best=summary.best(rows),
+        fid_change_percent=summary.change_from(rows, "modulation", "scale_shift"),
+        parameters_change_percent=summary.change_from(rows, "modulation", "scale_shift", "parameters"),
+    )
+    return results.table(
+        rows,
+        ("modulation", "config", "model", "learning rate", "parameters", "vs AdaLN", "n", "{fid}", "{kid} ×10³",
+         "change vs AdaLN", "status"),
+        change="Changes, of parameters and of the mean: against AdaLN's, that is scale + shift with the same letter.",
+    )  # fmt: skip
+
+
+@table(
+    "table3",
+    experiments=("learning_rate",),
+    reads=("runs", "fid"),
+    caption="Learning rates by letter and model size.",
+)
+def table3(data):
+    rows = _summary(data)
+    rows = rows.assign(best=summary.best(rows, within=("config", "modulation")))
+    return results.table(
+        rows,
+        ("model", "config", "modulation", "learning rate", "n", "{fid}", "{kid} ×10³", "status"),
+        bold="the lowest of a letter",
+    )
+
+
+@table(
+    "table4",
+    experiments=(),
+    reads=("cost",),
+    caption="What letters and modulations cost: a training step against the baseline's (A with scale + shift).",
+)
+def table4(data):
+    return results.cost_table(data["cost"])
+
+
+def _summary(data):
+    """Rows of `summary.summarize`, with what letters add and the paper's numbers."""
+    rows = summary.summarize(data["runs"], data["fid"])
+    paper = [_paper_fid(row) for row in rows.to_dict("records")]
+    return rows.assign(adds=rows["config"].map(ADDS), paper_fid=paper, paper_difference=rows["fid_mean"] - paper)
+
+
+def _paper_fid(row) -> float:
+    """The paper's number of a row, where all of the row's setting is the paper's: data, training and protocol."""
+    same = row["paper_setting"] and all(row[key] == value for key, value in PAPER_PROTOCOL.items())
+    return PAPER_FID.get((row["model"], row["config"], row["modulation"]), NAN) if same else NAN

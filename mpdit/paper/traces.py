@@ -50,10 +50,10 @@ def _traced(config: str, measure: Callable, against: str, study: Mapping, model:
         return [Finding(missing=" and ".join(filter(None, (lacking for _, lacking in found))))]
     measured = [_measured(study["curves"], runs, measure) for runs, _ in found]
     shared = sorted(set.intersection(*map(set, measured)))
-    setting = " against ".join(told(side, runs) for side, (runs, _) in zip(sides, found, strict=True))
+    pairs = [(side, runs) for side, (runs, _) in zip(sides, found, strict=True)]
+    setting = told(*pairs)
     if not shared:
-        waits = standing(*((side, runs) for side, (runs, _) in zip(sides, found, strict=True)))
-        return [Finding(setting=setting, missing=f"magnitudes traced to the last step {waits and f'({waits})'}")]
+        return [Finding(setting=setting, missing=f"magnitudes traced to the last step{standing(*pairs)}")]
     values = [measured[0][seed] - (measured[1][seed] if against else 0.0) for seed in shared]
     setting += of_seeds(len(shared), found[0][0], found[-1][0])
     return [Finding(setting=setting, values=tuple(values), metric="magnitude")]

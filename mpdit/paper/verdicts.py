@@ -115,7 +115,7 @@ def decides(judged: Judgement, verdict: str, tests: int) -> str:
     if verdict != "undecided":
         return ""
     if finding.seeds == 1 or len(values) == 1:
-        more = "2 seeds at least; 5 make an interval of use (Student's t falls from 12.7 to 2.8)"
+        more = "2 seeds at least, better 5"
         return " and ".join(filter(None, (more, finding.lacks)))
     if judged.p != judged.p:
         return finding.lacks
