@@ -217,6 +217,14 @@ def test_a_kid_that_is_not_above_zero_has_no_ratio():
     assert math.isnan(row["ours"])
 
 
+def test_fewer_samples_than_features_and_no_kid_decide_nothing():
+    """Precomputed statistics have no KID."""
+    runs = [*seeds("A", *[deficient(80.0, math.nan)] * 3), *seeds("E", *[deficient(60.0, math.nan)] * 3)]
+    row = alone("preservation", *runs)
+    assert (row["verdict"], row["metric"]) == ("undecided", "FID")
+    assert row["decides"] == "more samples than features, or KID beside: FID is biased"
+
+
 def test_other_features_decide_no_size_of_fid():
     lite = {"features": "efficientnet-lite0", "features_hash": "fe"}
     runs = [*seeds("A", *[{"fid": 80.0, **lite}] * 2), *seeds("E", *[{"fid": 69.8, **lite}] * 2)]

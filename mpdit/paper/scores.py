@@ -63,6 +63,8 @@ def _score(ours: Side, base: Side, difference: str, fid_only: bool, study: Mappi
         lacks = ""
         if any(math.isnan(value) for value in values):
             lacks = f"more samples: {label} is not above zero, so it has no ratio"
+        elif metric == "fid" and _deficient(drawn):
+            lacks = f"more samples than features, or KID beside: {label} is biased"
         elif fid_only and label != "FID":
             lacks = f"FID, of Inception's features and more samples than those: {label} decides no size of FID"
         findings.append(
@@ -86,11 +88,15 @@ def _score(ours: Side, base: Side, difference: str, fid_only: bool, study: Mappi
 
 
 def _metric(drawn) -> tuple[str, str]:
-    """fid, or kid where samples are fewer than features; and its name."""
+    """fid, or kid where samples are fewer than features (as far as there is one); and its name."""
     from ..metrics import metric_label
 
-    metric = "kid" if drawn["fid_rank_deficient"].astype(str).eq("True").any() else "fid"
+    metric = "kid" if _deficient(drawn) and drawn["kid"].notna().any() else "fid"
     return metric, metric_label(drawn["features"].iloc[0], metric)
+
+
+def _deficient(drawn) -> bool:
+    return drawn["fid_rank_deficient"].astype(str).eq("True").any()
 
 
 def _by_seed(drawn, runs, metric: str):
