@@ -54,10 +54,12 @@ def with_progress(name: str, items: Iterable, total: int) -> Iterator:
 
 
 def duration(seconds: float) -> str:
-    """Such as "42 s", "3 min 05 s", "7 h 12 min"."""
+    """Such as "42 s", "3 min 05 s", "7 h 12 min", "6 d 11 h"."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+    return f"{seconds // 86400} d {seconds % 86400 // 3600:02} h"

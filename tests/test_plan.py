@@ -15,9 +15,10 @@ from mpdit import estimate, speed
 from mpdit.__main__ import main
 from mpdit.estimate import ModelSize, model_size
 from mpdit.experiment import Experiment, Protocol, data_identity
+from mpdit.progress import duration
 from mpdit.speed import COMPILING, START, find_rate
 from mpdit.stages.sample import sample_archive
-from mpdit.study import Study, find_data, step_of
+from mpdit.study import RULES, Study, find_data, step_of
 
 CONFIG = {
     "data": {"name": "digits", "source": "mnist", "resolution": 8},
@@ -314,6 +315,35 @@ def test_the_command_prints_what_was_counted(planned, tmp_path):
     assert cells(output, "latents") == ["latents", "360 kB"]
     assert "- 1 MFLOP/s a core, as given" in output
     assert not (tmp_path / "results").exists()
+
+
+def test_time_side_by_side_is_at_least_the_longest_run(planned, tmp_path):
+    config = CONFIG | {"execution": {"device": "cuda", "devices": 2}}
+    output = planned("--flops-per-second", "1e5", config=config)
+    study = study_of(tmp_path / "results", config)
+    rate = find_rate(study, 1e5)
+    seconds = [rate.seconds(rule, *job) for rule in RULES for jobs in study.jobs(rule) for job in jobs.to_do]
+    longest = max(rate.seconds("train", *job) for jobs in study.jobs("train") for job in jobs.to_do) / 2
+    assert cells(output, "time") == ["time", "2 GPUs", "4 GPUs", "8 GPUs", "16 GPUs", "32 GPUs", "longest run"]
+    wanted = [max(sum(seconds) / count, longest) for count in (2, 4, 8, 16, 32)]
+    assert cells(output, "all") == ["all", *map(duration, wanted), duration(longest)]
+
+
+def test_a_study_that_is_done_takes_no_more(planned, tmp_path):
+    study = study_of(tmp_path)
+    for run in study.experiment.runs.values():
+        folder = finish(study, run, tmp_path / "results")
+        (folder / "magnitudes.csv").touch()
+        for entry in study.experiment.plan("table1", "table2")["runs"]:
+            if entry["run"] == run.name:
+                for score in entry["scores"]:
+                    (folder / score).parent.mkdir(parents=True)
+                    (folder / score).touch()
+                    (folder / score).with_name("samples.npz").touch()
+    output = planned("--block", "table1")
+    assert cells(output, "table1")[1:] == ["2", "2", "2", "0", "2", "2", "0.00"]
+    assert cells(output, "train")[1:] == ["2", "2", "0", "0", "0.00"]
+    assert "as 3 finished runs have measured" in output
 
 
 def test_columns_are_aligned_and_fit_a_terminal(planned):

@@ -42,6 +42,6 @@ def test_items_pass_unchanged(capsys, monkeypatch):
 
 
 def test_durations():
-    assert [duration(s) for s in (0.4, 59.4, 60, 185, 3600, 25920)] == [
-        "0 s", "59 s", "1 min 00 s", "3 min 05 s", "1 h 00 min", "7 h 12 min",
+    assert [duration(s) for s in (0.4, 59.4, 60, 185, 3600, 25920, 560_000)] == [
+        "0 s", "59 s", "1 min 00 s", "3 min 05 s", "1 h 00 min", "7 h 12 min", "6 d 11 h",
     ]  # fmt: skip

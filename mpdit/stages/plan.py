@@ -13,7 +13,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-SIDE_BY_SIDE = (1, 2, 4, 8, 16)  # devices
+SIDE_BY_SIDE = (1, 2, 4, 8, 16)  # runs
 FROM_PICTURES = ("encode", "encode_shard", "reference")  # rules whose work their number decides
 
 
@@ -66,8 +66,7 @@ def report(configfile: Path, study, rate) -> None:
     from ..terminal import aligned
 
     runs = sum(share.jobs["train"].all for share in study.shares)
-    blocks = "" if len(study.shares) == 1 else "s"
-    print(f"{configfile}: {runs:,} runs in {len(study.shares)} block{blocks}")
+    print(f"{configfile}: {_count(runs, 'run')} in {_count(len(study.shares), 'block')}")
     tables = (block_table(study, rate), job_table(study, rate), disk_table(study), time_table(study, rate))
     below = (
         "Runs and samples that a block above has are not new; what stands right of `new` counts the new ones.",
@@ -148,9 +147,16 @@ def time_table(study, rate) -> list[tuple[str, ...]]:
     own = execution["devices"] if rate.unit == "GPU" else execution["threads"]
     seconds = {rule: [rate.seconds(rule, *job) for jobs in study.jobs(rule) for job in jobs.to_do] for rule in RULES}
     total, longest = sum(map(sum, seconds.values())), max(seconds["train"], default=0) / own
-    times = [duration(max(total / count, longest)) for count in SIDE_BY_SIDE if count >= own]
-    counts = [f"{count} {rate.unit}s" if count > 1 else f"1 {rate.unit}" for count in SIDE_BY_SIDE if count >= own]
-    return [("time", *counts, "longest run"), ("all", *times, duration(longest))]
+    counts = [own * runs for runs in SIDE_BY_SIDE]
+    times = [duration(max(total / count, longest)) for count in counts]
+    return [
+        ("time", *(_count(count, rate.unit) for count in counts), "longest run"),
+        ("all", *times, duration(longest)),
+    ]
+
+
+def _count(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _whole(count: int | None) -> str:
