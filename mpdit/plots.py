@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .configs import LADDER
+from .configs import LADDER, MODULATIONS
 from .errors import UserError
 from .files import replacing
 
@@ -41,7 +41,7 @@ STYLE = {
 }
 
 # Okabe and Ito's colours, told apart by the colour-blind and, with marker and line, in greyscale; for letters in turn.
-_LOOKS = (
+_LETTERS = (
     ("#000000", "o", "-"),  # black
     ("#E69F00", "s", (0, (5, 1.5))),  # orange
     ("#CC79A7", "^", (0, (1, 1))),  # reddish purple
@@ -50,10 +50,35 @@ _LOOKS = (
     ("#005A46", "P", (0, (3, 1, 1, 1, 1, 1))),  # dark green, in the place of one that is as light as another
     ("#56B4E9", "X", (0, (5, 1.5))),  # sky blue
 )
-LOOKS = {
-    letter: dict(zip(("color", "marker", "linestyle"), _LOOKS[index % len(_LOOKS)], strict=True))
-    for index, letter in enumerate(LADDER)
-}
+# Tol's muted colours, three of them darker so that greys differ, for modulations in turn; their markers are hollow, so
+# that no modulation is taken for a letter.
+_MODULATIONS = (
+    ("#DDCC77", "s", "-"),  # sand
+    ("#6FB7DE", "D", (0, (1, 1))),  # cyan
+    ("#1F1566", "o", (0, (5, 1.5))),  # indigo
+    ("#117733", "^", "-"),  # green
+    ("#CC6677", "v", (0, (5, 1, 1, 1))),  # rose
+    ("#882255", "P", (0, (3, 1, 1, 1, 1, 1))),  # wine
+)
+
+
+def _looks(names, looks, **more) -> dict[str, dict]:
+    look = [dict(zip(("color", "marker", "linestyle"), values, strict=True)) | more for values in looks]
+    return {name: look[index % len(look)] for index, name in enumerate(names)}
+
+
+LETTER_LOOKS = _looks(LADDER, _LETTERS)
+MODULATION_LOOKS = _looks(MODULATIONS, _MODULATIONS, markerfacecolor="white")
+LOOKS = LETTER_LOOKS | MODULATION_LOOKS  # of a line, by what it stands for
+
+
+def ramp(names: Sequence) -> dict:
+    """A look for each of `names`, which have an order (blocks, noise levels): from dark to light, in greyscale too."""
+    import matplotlib
+
+    colours = matplotlib.colormaps["viridis"]
+    last = max(len(names) - 1, 1)
+    return {name: {"color": colours(0.85 * place / last)} for place, name in enumerate(names)}
 
 
 @contextmanager
@@ -93,6 +118,12 @@ def positive_axis(axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
+def headroom(axes, share: float) -> None:
+    """Raise the upper limit of the y axis by a share of the axis, for words above the lines."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** share if axes.get_yscale() == "log" else high + share * (high - low))
+
+
 def step_axis(axes, last: int) -> None:
     """The x axis of training steps up to `last`, with room for labels: 500, 1,500, or 50K, 400K."""
     axes.set_xlabel("step")
@@ -110,9 +141,9 @@ def late_limits(axes, start: float) -> None:
         axes.set_ylim(low - room, high + room)
 
 
-def whole_ticks(last: int) -> list[int]:
+def whole_ticks(last: int, most: int = 7) -> list[int]:
     """Ticks from 0 to `last` at every block, or every few where there are many; `last` always among them."""
-    every = max(1, -(-last // 7))
+    every = max(1, -(-last // most))
     return [tick for tick in range(0, last, every) if last - tick >= every] + [last]
 
 
@@ -129,13 +160,25 @@ def footnote(figure, text: str) -> None:
     figure.supxlabel("\n".join(textwrap.wrap(text, 130)), x=0.01, ha="left", fontsize=6.5, color=GREY)
 
 
-def line(axes, label: str, letter: str, x, y, low=None, high=None, **look) -> tuple[str, float, float, str]:
-    """Draw a letter's line, with a band from low to high where given; gives its end for `label_ends`."""
-    look = LOOKS[letter] | look
+def key(figure, looks: Mapping[str, Mapping]) -> None:
+    """A legend above the panels, for figures whose panels are too narrow for labels at the ends of lines."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    if handles:
+        figure.legend(handles=handles, loc="outside upper left", ncols=8, frameon=False, handlelength=3)
+
+
+def line(axes, label: str, look: str | Mapping, x, y, low=None, high=None, **more) -> tuple[str, float, float, str]:
+    """Draw a line in the look of a letter or a modulation, or in one given, with a band from low to high where given.
+
+    Gives its end for `label_ends`.
+    """
+    look = dict(LOOKS[look] if isinstance(look, str) else look) | more
     if low is not None:
         axes.fill_between(x, low, high, color=look["color"], alpha=0.07, linewidth=0)
         for edge in (low, high):
-            axes.plot(x, edge, color=look["color"], linestyle=look["linestyle"], linewidth=0.5, alpha=0.6)
+            axes.plot(x, edge, color=look["color"], linestyle=look.get("linestyle", "-"), linewidth=0.5, alpha=0.6)
     (curve,) = axes.plot(x, y, label=label, **look)
     return label, curve.get_xdata()[-1], curve.get_ydata()[-1], look["color"]
 
@@ -148,9 +191,14 @@ def say(axes, text: str) -> None:
 def label_ends(figure, ends: Mapping, gap: float = 8.5) -> None:
     """Write labels beside the ends of lines, by axes: (text, x, y, colour) each, moved apart where they would touch.
 
-    Call it last, when limits are final: a label keeps its line's height unless another is within `gap` points.
+    Call it last, when limits are final: a label keeps its line's height unless another is within `gap` points. A panel
+    without lines says so.
     """
+    for axes, labels in ends.items():
+        if not labels and not axes.lines:
+            say(axes, "nothing to draw yet")
     figure.draw_without_rendering()  # lays the panels out, so that heights on the page are known
+    figure.set_layout_engine("none")  # and keeps them: layout is what takes the time where panels are many
     points = 72 / figure.dpi
     for axes, labels in ends.items():
         heights = [axes.transData.transform((x, y))[1] * points for _, x, y, _ in labels]

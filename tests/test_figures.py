@@ -163,8 +163,9 @@ def test_labels_move_apart_as_little_as_they_must(heights, expected):
     assert plots.apart(heights, gap=10, low=0, high=100) == expected
 
 
-def test_every_letter_has_a_marker_a_line_and_a_lightness_of_its_own():
-    looks = list(plots.LOOKS.values())
+@pytest.mark.parametrize("kind", ["LETTER_LOOKS", "MODULATION_LOOKS"])
+def test_every_letter_and_modulation_has_a_marker_a_line_and_a_lightness_of_its_own(kind):
+    looks = list(getattr(plots, kind).values())
     assert len({look["marker"] for look in looks}) == len(looks)
     rgb = [[int(look["color"][i : i + 2], 16) for i in (1, 3, 5)] for look in looks]
     lightness = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in rgb)
@@ -204,5 +205,6 @@ def test_samples_that_are_too_few_leave_gaps_and_damaged_ones_are_one_line(tmp_p
 @pytest.mark.parametrize("name", [name for name, made in paper.ARTEFACTS.items() if made.kind == "figure"])
 def test_figures_of_nothing_are_drawn(name, tmp_path):
     data = frames((entry("A"), "missing", []), (entry("E"), "running", []))
-    data |= {name: pd.DataFrame(columns=aggregate.COLUMNS[name]) for name in ("training", "magnitudes")}
-    draw(name, **data, samples=tmp_path)
+    data |= {name: pd.DataFrame(columns=aggregate.COLUMNS[name]) for name in ("training", "magnitudes", "angles")}
+    figure = draw(name, **data, samples=tmp_path)
+    assert all(axes.lines or axes.texts for axes in figure.axes)  # no panel is empty

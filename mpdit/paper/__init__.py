@@ -12,9 +12,13 @@ from pathlib import Path
 from .. import plots
 from .. import tables as layout
 from ..errors import UserError
-from . import claims, figures, tables  # noqa: F401 (each registers what it makes, in the order of reports)
 from .registry import ARTEFACTS, Artefact, figure, goals, table
+
+# Each registers what it makes, in the order of reports.
+# isort: off
+from . import tables, claims, figures, dynamics, distances, probes  # noqa: F401
 from .tables import PAPER_FID
+# isort: on
 
 __all__ = ["ARTEFACTS", "PAPER_FID", "Artefact", "figure", "goals", "read", "render", "table"]
 
