@@ -93,7 +93,7 @@ def draw(axes, label: str, look, points) -> list:
 
 def averaged(rows, *keys: str):
     """A row a run and `keys`: the mean of the magnitudes that differ in anything else, such as the noise level."""
-    rows = rows.astype({key: "category" for key in ("run", *keys) if rows[key].dtype.kind not in "if"})
+    rows = rows.astype({"run": "category"} | ({"site": "category"} if "site" in keys else {}))  # groups quickly
     return rows.groupby(["run", *keys], observed=True)["magnitude"].mean().reset_index()
 
 

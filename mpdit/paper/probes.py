@@ -9,7 +9,7 @@ BRANCHES = {"attention_angle": "attention", "mlp_angle": "MLP"}
 
 @figure(
     "angles",
-    experiments=("table2", "table1"),
+    experiments=("table2",),
     reads=("runs", "angles"),
     caption="Angles by which pairs are turned, root mean square over pairs and images, by block and noise level (from "
     "dark to light: timesteps from little to much noise), after training; 0 at the start. Means over seeds, shaded "
