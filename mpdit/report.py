@@ -25,6 +25,9 @@ from .provenance import commit
 STATES = {"trained": "trained", "running": "begun and not ended", "diverged": "diverged", "missing": "not begun"}
 
 
+GROUPS = ("Tables", "Figures", "Claims")
+
+
 def write(
     output: str | Path,
     experiment: Experiment,
@@ -58,8 +61,7 @@ def write(
         version=version("mpdit"),
         states=states,
         time_spent=duration(sum(float(row["seconds"] or 0) for row in rows)),
-        tables=[item for item in items if item["kind"] == "table"],
-        figures=[item for item in items if item["kind"] == "figure"],
+        groups={group: [item for item in items if item["group"] == group] for group in GROUPS},
         absent=[
             f"{name} ({' or '.join(artefact.experiments)})"
             for name, artefact in paper.ARTEFACTS.items()
@@ -118,6 +120,7 @@ def _items(goals: Iterable[str], results: Path, undrawn: Mapping[str, str]) -> l
         items.append({
             "name": name,
             "kind": artefact.kind,
+            "group": "Claims" if name == "claims" else f"{artefact.kind}s".capitalize(),
             "title": title,
             "caption": artefact.caption,
             "body": body,
@@ -132,6 +135,7 @@ def _table(path: Path) -> str:
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     html = markdown.disable(["link", "image", "autolink", "reference"]).render(_read(path).decode())
+    html = re.sub(r"\bDiT-\w+/\d\b", r'<span class="whole">\g<0></span>', html)
     html = html.replace('style="text-align:right"', 'class="number"')
     return html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
 

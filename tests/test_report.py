@@ -32,7 +32,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A study of four runs, A trained with both seeds, E's seed 0 half-way, its seed 1 not begun; four artefacts."""
+    """A study of four runs, A trained with both seeds, E's seed 0 half-way, its seed 1 not begun; five artefacts."""
     tmp_path = tmp_path_factory.mktemp("study")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     for entry in Experiment(CONFIG).plan("table1")["runs"]:
@@ -46,6 +46,7 @@ def study(tmp_path_factory):
         "table1": Artefact("table1", "table", ("table1",), ("runs",), "The ladder.", make_table),
         "loss": Artefact("loss", "figure", ("table1",), ("runs", "training"), "Loss of A & <E>.", draw_loss),
         "angle_map": Artefact("angle_map", "figure", (), ("angles",), "All angles.", draw_angles),
+        "claims": Artefact("claims", "table", (), ("runs",), "What the paper claims.", make_table),
         "table2": Artefact("table2", "table", ("table2",), ("runs",), "Of a block that is not there.", make_table),
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -141,6 +142,7 @@ def test_it_holds_tables_captions_runs_versions_and_configuration(study, page):
     assert "table" in page.tags
     assert {"table1", "loss", "angle_map", "runs", "provenance", "configuration"} <= set(page.ids)
     assert "table2" not in page.ids
+    assert page.ids.index("table1") < page.ids.index("loss") < page.ids.index("claims") < page.ids.index("runs")
 
 
 def test_interim_says_so_in_captions_pictures_and_report(study, page, monkeypatch):
@@ -159,7 +161,7 @@ def test_what_cannot_be_drawn_yet_costs_nothing_else(study, page, capsys):
     assert interim(study) == 1
     told = capsys.readouterr()
     assert "angle_map: not drawn: KeyError: 'rotate'" in told.err
-    assert "2 of 3 tables and figures drawn" in told.out
+    assert "3 of 4 tables and figures drawn" in told.out
     runs = pd.read_csv(study / "interim/runs.csv")
     assert sorted(runs["status"]) == ["missing", "running", "trained", "trained"]
     assert not (study / "interim/figures/angle_map.png").exists()
@@ -208,5 +210,5 @@ def test_the_configuration_in_full_is_the_same_study():
 
 
 def test_each_artefact_is_drawn_from_the_first_block_that_is_there(study):
-    assert paper.goals(["table1", "other"]) == {"table1": "table1", "loss": "table1", "angle_map": None}
-    assert paper.goals(["table2"]) == {"angle_map": None, "table2": "table2"}
+    assert paper.goals(["table1", "other"]) == {"table1": "table1", "loss": "table1", "angle_map": None, "claims": None}
+    assert paper.goals(["table2"]) == {"angle_map": None, "claims": None, "table2": "table2"}
