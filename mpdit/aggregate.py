@@ -94,6 +94,21 @@ def collect(entries: Sequence[dict], runs: str | Path) -> dict:
     return {subject: pd.concat(parts[subject], ignore_index=True) for subject in SUBJECTS}
 
 
+def part(tables: dict, entries: Sequence[dict]) -> dict:
+    """Of the tables of a plan, what `collect` would give for entries whose runs and scores are all among the plan's."""
+    places = {entry["run"]: place for place, entry in enumerate(entries)}
+    chosen = {subject: table[table["run"].isin(places)] for subject, table in tables.items()}
+    scores = [(entry["run"], Path(score).parent.name) for entry in entries for score in entry["scores"]]
+    order = {key: place for place, key in enumerate(scores)}
+    found = [order.get(key, -1) for key in zip(chosen["fid"]["run"], chosen["fid"]["protocol"], strict=True)]
+    fid = chosen["fid"].assign(place=found).sort_values("place", kind="stable")
+    chosen = {
+        subject: table.assign(place=table["run"].map(places)).sort_values("place", kind="stable")
+        for subject, table in (chosen | {"fid": fid[fid["place"] >= 0]}).items()
+    }
+    return {subject: table.drop(columns="place").reset_index(drop=True) for subject, table in chosen.items()}
+
+
 def read_plan(path: str | Path) -> list[dict]:
     """The runs of a plan.json: their axes, STANDING and `scores` (paths within the run folder)."""
     plan, seen = read_json(path), set()

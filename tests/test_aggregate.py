@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import made_up
+import pandas as pd
 import pytest
 from made_up import PROTOCOL, SCORE_FILE, entry, write_plan, write_run
 
@@ -207,3 +208,16 @@ assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_part_of_the_tables_is_what_the_smaller_plan_gives(tmp_path):
+    entries, other = [entry("A"), entry("C"), entry("E")], "ddpm50-guidance1-n1000-ema0.05-step50-seed0"
+    for run in entries:
+        run["scores"] = [*run["scores"], f"samples/{other}/{SCORE_FILE}"]
+        write_run(tmp_path, run)
+    whole = aggregate.collect(entries, tmp_path)
+    fewer = [entries[2], {**entries[0], "scores": entries[0]["scores"][::-1]}, {**entries[1], "scores": []}]
+    for plan in (entries, fewer, fewer[2:]):
+        ours, theirs = aggregate.part(whole, plan), aggregate.collect(plan, tmp_path)
+        for subject in theirs:
+            pd.testing.assert_frame_equal(ours[subject], theirs[subject], check_dtype=False)

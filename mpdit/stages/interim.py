@@ -23,15 +23,17 @@ def add_arguments(parser):
 
 def main(args) -> int:
     from .. import report
+    from ..aggregate import collect, part
     from ..experiment import read_experiment
     from ..paper import goals
 
     experiment, runs, output = read_experiment(args.configuration), Path(args.runs), Path(args.output)
     cost = Path(args.cost) if Path(args.cost).exists() else None
     chosen = goals(experiment.blocks)
-    states = report.count_states(_aggregate(experiment.plan(*experiment.blocks), runs, output))
+    whole = _aggregate(experiment.plan(*experiment.blocks), output, lambda plan: collect(plan["runs"], runs))
     for block in dict.fromkeys(block for block in chosen.values() if block):
-        _aggregate(experiment.plan(block), runs, output / "experiments" / block)
+        _aggregate(experiment.plan(block), output / "experiments" / block, lambda plan: part(whole, plan["runs"]))
+    states = report.count_states(whole["runs"].to_dict("records"))
     notice = f"Interim, {time.strftime('%Y-%m-%d %H:%M')}; {states}."
     undrawn, failed = {}, False
     for name, block in chosen.items():
@@ -45,15 +47,15 @@ def main(args) -> int:
     return 1 if failed else 0
 
 
-def _aggregate(plan: dict, runs: Path, folder: Path) -> list[dict]:
-    """Write plan.json and the aggregates of a plan; gives the rows of runs.csv."""
-    from ..aggregate import aggregate, write
+def _aggregate(plan: dict, folder: Path, tables_of) -> dict:
+    """Write plan.json and the aggregates of a plan, which `tables_of` makes of it; gives these tables."""
+    from ..aggregate import write
     from ..files import write_json
 
+    tables = tables_of(plan)
     write_json(folder / "plan.json", plan)
-    tables = aggregate(folder / "plan.json", runs)
     write(tables, folder)
-    return tables["runs"].to_dict("records")
+    return tables
 
 
 def _render(name: str, data: Path, cost: Path | None, runs: Path, output: Path, notice: str) -> tuple[str | None, bool]:
