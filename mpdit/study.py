@@ -43,10 +43,7 @@ def find_data(experiment: Experiment, results: Path, images: int | None = None) 
         size, known = autoencoder_size(data["autoencoder"], data["resolution"])
     path = results / "latents" / experiment.data_name / "manifest.json"
     if path.exists():
-        manifest = read_json(path)
-        size = AutoencoderSize(tuple(manifest["shape"]), manifest["posterior"], size.encoding, size.decoding)
-        copies = 2 if manifest["flips"] == "both" else 1
-        return Data(manifest["count"] // copies, len(manifest["classes"]), size, True)
+        return _encoded(path, size)
     if not known:
         notes.append(f"{data['autoencoder']} is not at hand: taken for an SD-VAE")
     classes = None
@@ -64,6 +61,16 @@ def find_data(experiment: Experiment, results: Path, images: int | None = None) 
         classes = 1000
         notes.append("1,000 classes are taken for granted")
     return Data(images, classes, size, False, notes)
+
+
+def _encoded(path: Path, size: AutoencoderSize) -> Data:
+    manifest = read_json(path)
+    try:
+        shape, posterior, classes = tuple(manifest["shape"]), manifest["posterior"], len(manifest["classes"])
+        images = manifest["count"] // (2 if manifest["flips"] == "both" else 1)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: {error}: must be written by `mpdit encode`") from None
+    return Data(images, classes, AutoencoderSize(shape, posterior, size.encoding, size.decoding), True)
 
 
 @dataclass

@@ -65,8 +65,8 @@ def test_the_papers_configuration_is_the_papers():
 @pytest.mark.parametrize("name", ["imagenet128", "cifar10"])
 def test_blocks_that_only_sample_train_nothing(name):
     experiment = shipped(name)
-    trained = {run.name for run in experiment.blocks["table1"].runs}
-    for block in {"growth", "over_training", "ema_width"} & set(experiment.blocks):
+    trained = {run.name for block in ("table1", "table2") for run in experiment.blocks[block].runs}
+    for block in {"growth", "over_training", "ema_width", "ema_width_modulation"} & set(experiment.blocks):
         assert {run.name for run in experiment.blocks[block].runs} <= trained
 
 

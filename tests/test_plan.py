@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tiny import make_spec, train_in, write_latents
 
 from mpdit import estimate, speed
 from mpdit.__main__ import main
+from mpdit.errors import UserError
 from mpdit.estimate import ModelSize, model_size
 from mpdit.experiment import Experiment, Protocol, data_identity
 from mpdit.progress import duration
@@ -187,6 +189,29 @@ def test_what_is_done_is_not_to_do(tmp_path):
         "score": 0,
         "trace": 1,
     }
+
+
+def test_encoded_latents_say_what_they_are(tmp_path, tiny_latents):
+    experiment = Experiment(CONFIG | {"data": CONFIG["data"] | {"name": "mnist8"}})
+    folder = tmp_path / "latents" / experiment.data_name
+    shutil.copytree(tiny_latents, folder)
+    data = find_data(experiment, tmp_path)
+    assert (data.images, data.classes, data.size.shape, data.encoded) == (64, 10, (1, 8, 8), True)
+    (jobs,) = Study(experiment, ["table1"], tmp_path, data).jobs("encode")
+    assert (jobs.all, jobs.done) == (1, 1)
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match=r"manifest.json: 'shape': must be written by `mpdit encode`"):
+        find_data(experiment, tmp_path)
+
+
+def test_shards_are_jobs_of_their_own(tmp_path):
+    config = CONFIG | {"execution": {"device": "cpu", "shards": 4}}
+    name = Experiment(config).data_name
+    done = tmp_path / "latents" / name / "shards/2-of-4/finished"
+    done.parent.mkdir(parents=True)
+    done.touch()
+    (shards,) = study_of(tmp_path, config).jobs("encode_shard")
+    assert (shards.all, shards.done) == (4, 1)
 
 
 @pytest.mark.parametrize(
