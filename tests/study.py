@@ -32,17 +32,13 @@ def study(*runs: tuple, curves=(), cost=None) -> dict:
     for letter, seed, curve, values in curves:
         kind, site = SITES[curve]
         # Of weights the block after the last is the final layer, which is no block.
-        levels = (
-            {0: 0.5, 1: 1.5, **({2: 100.0} if kind == "weight" else {})} if curve != "mlp input" else {0: 0.25, 1: 1}
-        )
-        rows += [
-            {
-                "run": entry(letter, seed)["run"], "step": step, "kind": kind, "site": site, "block": block,
-                "timestep": 500.0, "magnitude": value * level,
-            }
-            for step, value in zip((0, 50, 100), values, strict=True)
-            for block, level in levels.items()
-        ]  # fmt: skip
+        levels = {0: 0.25, 1: 1.0} if curve == "mlp input" else {0: 0.5, 1: 1.5}
+        for step, value in zip((0, 50, 100), values, strict=True):
+            found = {block: value * level for block, level in levels.items()}
+            if kind == "weight":
+                found[2] = 100.0  # the block after the last is the final layer, which is no block
+            about = {"run": entry(letter, seed)["run"], "step": step, "kind": kind, "site": site, "timestep": 500.0}
+            rows += [{**about, "block": block, "magnitude": magnitude} for block, magnitude in found.items()]
     return data | {"magnitudes": pd.DataFrame(rows, columns=aggregate.COLUMNS["magnitudes"])}
 
 

@@ -245,9 +245,9 @@ def test_counts_and_features_never_meet():
 
 def test_only_the_last_step_counts():
     early = [{"fid": 10.0, "step": 50}, {"fid": 90.0, "step": 100}]
-    runs = [*A80, *(run("E", seed, *early) for seed in range(3))]
-    assert alone("preservation", *runs)["verdict"] == "fails"
-    assert alone("preservation", *A80, *(run("E", seed, early[0]) for seed in range(3)))["verdict"] == "not run"
+    a = [run("A", seed, {"fid": 80.0 + seed, "step": 50}, {"fid": 80.0 + seed}) for seed in range(3)]
+    assert alone("preservation", *a, *(run("E", seed, *early) for seed in range(3)))["verdict"] == "fails"
+    assert alone("preservation", *a, *(run("E", seed, early[0]) for seed in range(3)))["verdict"] == "not run"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -345,6 +345,9 @@ def test_a_best_rate_at_the_end_of_its_sweep_decides_nothing():
     row = alone("rates-ratio", *sweep("A", A_RATES, 1e-4), *sweep("E", edge, 1e-2))
     assert (row["verdict"], row["decides"]) == ("undecided", "E swept above 1e-2")
     assert (row["low"], row["high"]) == (pytest.approx(100.0), math.inf)
+    lowest = {lr: A_RATES[lr] for lr in (1e-4, 1e-3)}
+    row = alone("rates-ratio", *sweep("A", lowest, 1e-4), *sweep("E", E_RATES, 1e-2))
+    assert (row["verdict"], row["decides"], row["high"]) == ("undecided", "A swept below 1e-4", math.inf)
     diverged = [run("E", seed, status="diverged", lr=1e-1, standard_lr=False) for seed in range(3)]
     row = alone("rates-ratio", *sweep("A", A_RATES, 1e-4), *sweep("E", edge, 1e-2), *diverged)
     assert row["verdict"] == "holds"  # beyond lies a rate that diverges
@@ -377,6 +380,14 @@ def test_a_letter_that_diverges_at_the_others_rate_is_worse_there():
     fewer = alone("rates-baseline", *(r for r in runs if r[0]["seed"] < 5))
     assert (fewer["verdict"], fewer["p"]) == ("undecided", 2 / 32)
     assert "only the sign" in fewer["decides"]
+
+
+def test_where_the_baseline_diverges_it_is_the_worse():
+    runs = [*(run("A", seed, status="diverged") for seed in range(6)), *seeds("E", *range(50, 56))]
+    assert alone("preservation", *runs)["verdict"] == "holds"
+    other = [*(run("E", seed, status="diverged") for seed in range(6)), *seeds("A", *range(50, 56))]
+    assert alone("preservation", *other)["verdict"] == "fails"
+    assert alone("preservation-size", *other)["verdict"] == "undecided"
 
 
 def test_no_rate_is_chosen_among_several():
