@@ -4,17 +4,21 @@ import math
 import subprocess
 import sys
 from itertools import chain
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from made_up import entry
 from study import INCEPTION, SITES, cost_row, run, seeds, study
 
 from mpdit import aggregate, paper, tables
 from mpdit.errors import UserError
+from mpdit.experiment import Experiment
 from mpdit.paper.claims import CLAIMS
 from mpdit.paper.evidence import Finding
 from mpdit.paper.verdicts import COLUMNS, Claim, judge, verdicts
+from mpdit.summary import refuse_twins
 
 A80 = seeds("A", 80.0, 81.0, 79.0, 80.5)
 NAMES = [claim.name for claim in CLAIMS]
@@ -512,6 +516,12 @@ def test_two_runs_of_one_setting_and_seed_are_refused():
     twin = entry("A") | {"run": "another-name"}
     with pytest.raises(UserError, match="must be one run a setting and seed"):
         verdicts(CLAIMS, study(run("A", 0, 1.0), (twin, "trained", [])))
+
+
+@pytest.mark.parametrize("path", ["config.yaml", "workflow/config/imagenet128.yaml", "workflow/config/cifar10.yaml"])
+def test_no_shipped_study_counts_a_seed_twice(path):
+    experiment = Experiment(yaml.safe_load((Path(__file__).parents[1] / path).read_text()))
+    refuse_twins(pd.DataFrame(experiment.plan(*experiment.blocks)["runs"]))
 
 
 def test_every_model_has_its_rows_and_the_print_only_those_that_were_run():
