@@ -3,8 +3,8 @@
 In:  CONFIGURATION, that of the study (a YAML file, or the JSON itself); --runs, the folder of run folders, at which
      others may be at work: nothing there is waited for, started or written; --cost, what `mpdit cost` wrote, if it has.
 Out: in --output the aggregates, tables, figures/ and report.html, laid out as in results/. Captions, pictures and the
-     report say that they are interim, when they were made, and how many runs stand how. What cannot be drawn yet is
-     left out, and the report says why in its place.
+     report say that they are interim, when they were made, how many runs stand how, and how many scores there are.
+     What cannot be drawn yet is left out, and the report says why in its place.
 """
 
 import sys
@@ -33,7 +33,7 @@ def main(args) -> int:
     whole = _aggregate(experiment.plan(*experiment.blocks), output, lambda plan: collect(plan["runs"], runs))
     for block in dict.fromkeys(block for block in chosen.values() if block):
         _aggregate(experiment.plan(block), output / "experiments" / block, lambda plan: part(whole, plan["runs"]))
-    states = report.count_states(whole["runs"].to_dict("records"))
+    states = f"{report.count_states(whole['runs'].to_dict('records'))}; {_scores(experiment, whole)}"
     notice = f"Interim, {time.strftime('%Y-%m-%d %H:%M')}; {states}."
     undrawn, failed = {}, False
     for name, block in chosen.items():
@@ -56,6 +56,13 @@ def _aggregate(plan: dict, folder: Path, tables_of) -> dict:
     write_json(folder / "plan.json", plan)
     write(tables, folder)
     return tables
+
+
+def _scores(experiment, tables: dict) -> str:
+    """Such as `31 of 110 scores`: those that are there of those there will be; a run that diverged has none."""
+    alive = set(tables["runs"].loc[tables["runs"]["status"] != "diverged", "run"])
+    plan = experiment.plan(*experiment.blocks)["runs"]
+    return f"{len(tables['fid'])} of {sum(len(entry['scores']) for entry in plan if entry['run'] in alive)} scores"
 
 
 def _render(name: str, data: Path, cost: Path | None, runs: Path, output: Path, notice: str) -> tuple[str | None, bool]:
@@ -82,12 +89,12 @@ def _render(name: str, data: Path, cost: Path | None, runs: Path, output: Path, 
 
 
 def _marked(artefact, notice: str):
-    """The artefact with the notice before its caption and, of a figure, over the picture."""
+    """The artefact with the notice before its caption and, of a figure, as a watermark."""
 
     def make(data):
-        figure = artefact.make(data)
-        title = figure.get_suptitle()
-        figure.suptitle(f"{notice}\n{title}" if title else notice, x=0.01, ha="left", fontsize=6.5, color="#8a3b00")
+        figure, look = artefact.make(data), {"ha": "center", "color": "#8a3b00", "in_layout": False}
+        figure.text(0.5, 0.5, "interim", va="bottom", fontsize=40, alpha=0.15, **look)
+        figure.text(0.5, 0.5, notice, va="top", fontsize=7, alpha=0.5, **look)
         return figure
 
     caption = f"{notice} {artefact.caption}"
