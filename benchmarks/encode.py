@@ -2,15 +2,15 @@
 
     python benchmarks/encode.py PICTURES.zip
 
-PICTURES.zip is an ImageFolder in a zip, 1,000 pictures or more; the first 1,000 are taken. A narrow autoencoder of the
-SD-VAE's geometry, with random weights, is made on the spot. Speeds: `mpdit encode` with 0, 1, 2, ... workers in turn,
-the turns repeated, each against the one without workers in the same round (median of the ratios). Memory: 1,000
-pictures, and 10,000 (the same ones ten times), all processes' resident memory together, at its highest.
+PICTURES.zip is an ImageFolder in a zip, of 1,000 pictures or more; the first 1,000 are taken, and the same ones ten
+times. A narrow autoencoder of the SD-VAE's geometry, with random weights, is made on the spot. Speeds: of `mpdit
+encode`, its start included, of 10,000 pictures as pixels and of 1,000 through the autoencoder, with no workers and with
+some in turn, each against none in the same round (medians). Memory: at 1,000 and at 10,000 pictures, the resident
+memory of all its processes together, at its highest.
 """
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,8 +20,6 @@ import zipfile
 from pathlib import Path
 
 import psutil
-import torch
-from diffusers import AutoencoderKL
 
 PICTURES, TIMES = 1000, 10
 LOOK_EVERY = 0.02  # seconds between looks at the memory
@@ -38,24 +36,31 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         few, many = (repeated(arguments.pictures, folder / f"{times}.zip", times) for times in (1, TIMES))
-        kinds = {"pixels": None, "narrow autoencoder": str(save_autoencoder(folder / "autoencoder"))}
-        print(f"| {arguments.resolution} pixels | workers | images/s | against none |")
+        narrow = str(save_autoencoder(folder / "autoencoder"))
+        data = {"name": "b", "source": "zip", "resolution": arguments.resolution}
+        pixels, latents = data | {"autoencoder": None}, data | {"autoencoder": narrow}
+
+        def measure(data: dict, path: Path, workers: int, watch: bool) -> tuple[float, int]:
+            return encode(data | {"path": str(path)}, folder / "latents", workers, arguments.device, watch)
+
+        print(f"| at {arguments.resolution} pixels | workers | images/s | against none |")
         print("|---|---|---|---|")
-        for kind, autoencoder in kinds.items():
-            data = {"name": "b", "source": "zip", "resolution": arguments.resolution, "autoencoder": autoencoder}
-            for row in speeds(data | {"path": str(few)}, folder / "latents", arguments):
-                print(f"| {kind} | {row[0]} | {row[1]:,.0f} | {row[2]:.2f} |", flush=True)
-        print(f"\n| peak memory, MB | workers | {PICTURES:,} pictures | {TIMES * PICTURES:,} | ratio |")
+        for kind, fields, path in (("pixels", pixels, many), ("narrow autoencoder", latents, few)):
+            numbers = [0, *arguments.workers]
+            rounds = [[measure(fields, path, n, watch=False)[0] for n in numbers] for _ in range(arguments.rounds)]
+            for at, workers in enumerate(numbers):
+                rate = statistics.median(row[at] for row in rounds)
+                ratio = statistics.median(row[at] / row[0] for row in rounds)
+                print(f"| {kind} | {workers} | {rate:,.0f} | {ratio:.2f} |", flush=True)
+        print(f"\n| peak memory in MB | workers | {PICTURES:,} pictures | {TIMES * PICTURES:,} | ratio |")
         print("|---|---|---|---|---|")
-        for kind, autoencoder in kinds.items():
-            data = {"name": "b", "source": "zip", "resolution": arguments.resolution, "autoencoder": autoencoder}
-            for workers in (0, max(arguments.workers)):
-                peaks = [
-                    encode(data | {"path": str(path)}, folder / "latents", workers, arguments.device)[1]
-                    for path in (few, many)
-                ]
-                cells = " | ".join(f"{peak / 1e6:,.0f}" for peak in peaks)
-                print(f"| {kind} | {workers} | {cells} | {peaks[1] / peaks[0]:.3f} |", flush=True)
+        for kind, fields, workers in (
+            ("pixels", pixels, 0),
+            ("pixels", pixels, arguments.workers[-1]),
+            ("narrow autoencoder", latents, arguments.workers[-1]),
+        ):
+            one, ten = (measure(fields, path, workers, watch=True)[1] / 1e6 for path in (few, many))
+            print(f"| {kind} | {workers} | {one:,.0f} | {ten:,.0f} | {ten / one:.3f} |", flush=True)
 
 
 def repeated(pictures: Path, path: Path, times: int) -> Path:
@@ -72,6 +77,9 @@ def repeated(pictures: Path, path: Path, times: int) -> Path:
 
 
 def save_autoencoder(folder: Path) -> Path:
+    import torch
+    from diffusers import AutoencoderKL
+
     torch.manual_seed(0)
     AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
@@ -83,26 +91,15 @@ def save_autoencoder(folder: Path) -> Path:
     return folder
 
 
-def speeds(data: dict, folder: Path, arguments: argparse.Namespace) -> list[tuple[int, float, float]]:
-    """(workers, median images/s, median ratio to no workers in the same round)."""
-    numbers = [0, *arguments.workers]
-    rounds = [[encode(data, folder, n, arguments.device)[0] for n in numbers] for _ in range(arguments.rounds)]
-    return [
-        (workers, statistics.median(column), statistics.median(row[at] / row[0] for row in rounds))
-        for at, (workers, column) in enumerate(zip(numbers, zip(*rounds, strict=True), strict=True))
-    ]
-
-
-def encode(data: dict, folder: Path, workers: int, device: str) -> tuple[float, int]:
-    """Images/s of one `mpdit encode`, its start included, and the peak of its processes' resident bytes together."""
+def encode(data: dict, folder: Path, workers: int, device: str, watch: bool) -> tuple[float, int]:
+    """Images/s of one `mpdit encode`; watched, the peak of its processes' resident bytes together (else 0)."""
     command = [sys.executable, "-m", "mpdit", "encode", json.dumps(data), "--output", str(folder)]
     started, peak = time.monotonic(), 0
-    process = subprocess.Popen(
-        [*command, "--workers", str(workers), "--device", device], stdout=subprocess.DEVNULL, env=os.environ
-    )
-    while process.poll() is None:
+    process = subprocess.Popen([*command, "--workers", str(workers), "--device", device], stdout=subprocess.DEVNULL)
+    while watch and process.poll() is None:
         peak = max(peak, resident(process.pid))
         time.sleep(LOOK_EVERY)
+    process.wait()
     seconds = time.monotonic() - started
     if process.returncode:
         sys.exit(f"mpdit encode ended with status {process.returncode}")
