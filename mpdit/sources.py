@@ -193,7 +193,9 @@ def list_zip(path: str, labelled: bool) -> Listing:
                 raise UserError(f"{path}: {info.filename}: encrypted: must be readable without a password")
             names.append(info.filename)
             members.extend((info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type))
-    names, folders = _unwrapped(names, [info.filename for info in infos if info.is_dir()])
+    folders = [info.filename for info in infos if info.is_dir()]
+    del archive, infos  # several times as large as what is kept of them
+    names, folders = _unwrapped(names, folders)
     return _by_class(path, labelled, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 5))
 
 
