@@ -57,7 +57,7 @@ def runs_frame(experiment: Experiment, runs) -> pd.DataFrame:
     for run in runs:
         diverged = run.config == "A" and (run.lr > 1e-2 or (run.lr == 1e-2 and run.seed % 2))
         rows.append({
-            **run.key(), "paper_setting": False, "status": "diverged" if diverged else "trained",
+            **run.key(), "paper_setting": False, "standard_lr": True, "status": "diverged" if diverged else "trained",
             "step": 1000 if diverged else run.training["steps"], "steps": run.training["steps"], "loss": 0.15,
             "parameters": 33e6, "images_per_second": 4000.0, "seconds": 25600.0, "peak_memory_mb": 9000.0,
             "latents": "ab" * 32, "device": "cuda", "threads": 1, "commit": "c0ffee",

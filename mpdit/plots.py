@@ -13,6 +13,7 @@ from .errors import UserError
 from .files import replacing
 
 WIDTH = 6.75  # inches: both columns of a conference page
+DPI = 200  # of PNGs
 GREY = "0.45"
 
 STYLE = {
@@ -37,7 +38,6 @@ STYLE = {
     "lines.markersize": 4,
     "figure.constrained_layout.use": True,
     "pdf.fonttype": 42,  # text stays text, which journals ask for
-    "savefig.dpi": 200,
 }
 
 # Okabe and Ito's colours, told apart by the colour-blind and, with marker and line, in greyscale; for letters in turn.
@@ -102,7 +102,7 @@ def panels(rows: int, columns: int, height: float, **share):
 
 def positive_axis(axes) -> None:
     """The y axis of positive values: from zero, or logarithmic where the largest is over five times the smallest."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     values = [
         y for line in axes.get_shared_y_axes().get_siblings(axes) for curve in line.lines for y in curve.get_ydata()
@@ -115,7 +115,7 @@ def positive_axis(axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def headroom(axes, share: float) -> None:
@@ -149,10 +149,15 @@ def whole_ticks(last: int, most: int = 7) -> list[int]:
 
 def save(figure, output: str | Path) -> None:
     """Write the figure as .pdf and .png, the same bytes for the same data."""
-    output = Path(output)
-    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
-        with replacing(output.with_suffix(suffix)) as part:
-            figure.savefig(part, metadata=metadata)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+    output, figure.dpi = Path(output), DPI
+    # The canvases' own functions: Figure.savefig draws everything twice.
+    with replacing(output.with_suffix(".png")) as part:
+        FigureCanvasAgg(figure).print_png(part, metadata={"Software": None})
+    with replacing(output.with_suffix(".pdf")) as part:
+        FigureCanvasPdf(figure).print_pdf(part, metadata={"CreationDate": None})
 
 
 def footnote(figure, text: str) -> None:

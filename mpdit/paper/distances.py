@@ -3,6 +3,8 @@
 A line holds scores of one protocol, but for what is on its x axis; other protocols have panels of their own.
 """
 
+import math
+
 from .. import plots, summary, tables
 from ..metrics import metric_label
 from .lines import draw, left_out, letter_panels, model_panels, of, over_seeds, seeds_told, whole
@@ -115,7 +117,7 @@ def _judged(rows):
 def _mark_best(axes, lines, rows) -> None:
     """A star on each line at the width with the lowest mean on the first sampling seed."""
     choosing = rows[rows["sampling_seed"] == rows["sampling_seed"].min()]
-    metric = "kid" if _deficient(rows) else "fid"
+    metric = "kid" if _deficient(rows) and rows["kid"].notna().any() else "fid"
     curves = {curve.get_label(): curve for curve in axes.lines}
     for label, look, members in lines:
         found = over_seeds(of(choosing, members), "width", metric)["mean"]
@@ -145,7 +147,7 @@ def _score_figure(data, panels, x: str, dress, finish=None, shown=lambda rows: r
         drawn |= set(rows["run"])
         for axes, (metric, factor) in zip(row, FACTORS.items(), strict=True):
             scores = shown(rows)
-            scores = scores.assign(score=factor * scores[metric])
+            scores = scores.assign(score=factor * scores[metric]).dropna(subset="score")
             ends[axes] = [
                 end for label, look, members in lines
                 for end in draw(axes, label, look, over_seeds(of(scores, members), x, "score"))
@@ -180,6 +182,9 @@ def _by_protocol(panels, fid, free: str | None) -> list[tuple[str, list, object]
 
 
 def _words(key: str, value) -> str | None:
+    """A value of the protocol in words; None where another column says it, or there is none."""
+    if value != value:
+        return None
     if (key, value) == ("ema_width", "none"):
         return "plain weights"
     return summary.PROTOCOL[key] and summary.PROTOCOL[key].format(value)
@@ -193,8 +198,7 @@ def _notes(fid) -> list[str]:
     """What a reader must know of how the scores were taken."""
     if fid.empty:
         return []
-    same = [_words(key, fid[key].iloc[0]) for key in summary.PROTOCOL if fid[key].nunique(dropna=False) == 1]
-    notes = [f"Protocol: {', '.join(filter(None, same))}; lower is better."]
+    notes = [f"Protocol: {', '.join(summary.constants(fid))}; lower is better."]
     if _deficient(fid):
         notes.append(
             "There are fewer samples than features: the Fréchet distance is biased, the kernel distance decides."
@@ -205,6 +209,8 @@ def _notes(fid) -> list[str]:
 def _floor(axes, floor: float) -> None:
     """What real images score against real images: a line where it is in sight, else words, so lines keep their room."""
     low, high = axes.get_ylim()
+    if math.isnan(floor):
+        return
     if low == 0 and -0.1 * high < floor < 0:  # an unbiased distance may be a little below zero
         axes.set_ylim(bottom=1.5 * floor)
         low = 1.5 * floor
