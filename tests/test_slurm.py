@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 STUDY = json.loads(json.dumps(TINY))
 STUDY["experiments"]["table1"]["config"] = "E"
-STUDY["training"]["steps"] = 1000
+STUDY["training"]["steps"] = 600
 STUDY["execution"] |= {"log_every": 50, "checkpoint_every": 50}
 PATIENCE = 300.0  # seconds
 
@@ -184,7 +184,7 @@ def test_jobs_ask_for_what_the_profile_says(studies):
             assert job["Requeue"] == "1"
     assert [job["JobState"] for job in asked["train"]] == ["CANCELLED", "CANCELLED", "COMPLETED"]
     assert [job["TimeLimit"] for job in asked["train"]] == ["12:00:00", "1-00:00:00", "1-00:00:00"]
-    assert [job["MinMemoryNode"] for job in asked["train"]] == ["32000M", "64000M", "64000M"]
+    assert [job["MinMemoryNode"] for job in asked["train"]] == ["32000M", "62.50G", "62.50G"]  # 64,000 MiB
 
 
 def test_logs_of_all_jobs_are_kept(studies):
