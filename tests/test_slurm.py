@@ -174,11 +174,11 @@ def test_jobs_ask_for_what_the_profile_says(studies):
         if job["WorkDir"] == str(cancelled.parents[2]):
             asked.setdefault(re.match("rule_([a-z]+)", job["Comment"])[1], []).append(job)
     assert {rule: len(several) for rule, several in asked.items()} == {
-        "encode": 1, "reference": 1, "train": 3, "evaluate": 1, "trace": 1, "cost": 1, "report": 1,
+        "encode": 1, "reference": 1, "train": 3, "evaluate": 1, "trace": 1, "cost": 1, "tables": 1,
     }  # fmt: skip
     for rule, several in asked.items():
         for job in several:
-            on_gpu = rule not in ("encode", "report")  # it is pixels that are encoded
+            on_gpu = rule not in ("encode", "tables")  # it is pixels that are encoded
             assert job["Partition"] == ("gpu" if on_gpu else "cpu"), rule
             assert job.get("TresPerJob") == ("gres:gpu:1" if on_gpu else None), rule
             assert job["Requeue"] == "1"
