@@ -63,8 +63,9 @@ def studies(slurm, tmp_path_factory) -> tuple[Path, Path, Path, list[dict]]:
         )
         first = pool.submit(cancel_twice, cancelled, (cancelled / goal).parent, slurm)
         shutil.copytree(cancelled / "results/latents", limited / "results/latents")
-        # One minute is the least that SLURM knows; the warning two minutes before it has no place in it.
-        short = ("--set-resources", "train:runtime=1 if attempt == 1 else 60", "train:slurm_extra=''")
+        # One minute is the least that SLURM knows. This takes the place of all that the profile sets by rule,
+        # the warning before the limit among it.
+        short = ("--set-resources", "train:runtime=1 if attempt == 1 else 60")
         other = pool.submit(snakemake, limited, slurm, goal, *short)
         second = pool.submit(hold_up, limited, (limited / goal).parent, slurm)
         undisturbed = train_undisturbed(cancelled, cancelled / goal, folder / "undisturbed")
