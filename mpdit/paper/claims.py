@@ -221,13 +221,21 @@ def _notes(frame) -> list[str]:
         told.append(
             "Where samples are fewer than features the kernel distance decides, since the Fréchet distance is biased."
         )
-    if (frame["sampling_error"] == frame["sampling_error"]).any():
+    if frame["remark"].str.contains("sampling error").any():
         told.append(
             "Within the sampling error: other sampling seeds at the same count would move it as far as the bound."
         )
-    hidden = frame[
-        frame["verdict"].eq("not run") & frame["claim"].isin(frame.loc[frame["verdict"].ne("not run"), "claim"])
-    ]
-    if len(hidden):
+    run = frame["verdict"] != "not run"
+    if (run & frame["claim"].eq("rates-ratio")).any():
+        told.append(
+            "Best rates: of those swept, those that no other beats (paired t-tests, 95 % for both letters together); "
+            "the best one at the end of a sweep leaves the interval open."
+        )
+    if (run & frame["metric"].eq("magnitude")).any():
+        told.append(
+            "Magnitudes: means over blocks and noise levels (of the MLP's input: the highest block), at the EMA width "
+            "that was traced, from initialisation to the last step."
+        )
+    if (~run & frame["claim"].isin(frame.loc[run, "claim"])).any():
         told.append("Claims that were not run on one model but on another stand in the CSV for both.")
     return told
