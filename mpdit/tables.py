@@ -52,7 +52,7 @@ def latex(table: Table, caption: str, label: str) -> str:
     """A `table` environment with booktabs rules and the notes beneath, shrunk to the line where it is wider.
 
     Columns of words with one value in all rows are told in the notes instead: a page is narrower than a screen. More
-    rows than a page holds become several tables; a table whose cells wrap becomes a `longtable`.
+    rows than a page holds become several tables; a table whose cells wrap becomes a `longtable` on pages on their side.
     """
     if table.wrap:
         return _long_latex(table, caption, label)
@@ -94,14 +94,14 @@ def latex(table: Table, caption: str, label: str) -> str:
 
 
 def _long_latex(table: Table, caption: str, label: str) -> str:
-    """A `longtable` in small print: its columns have the widths of `wrap`, its rows run over pages."""
+    """A `longtable` in small print on pages on their side: columns have the widths of `wrap`, rows run over pages."""
     spaces = 2 * (len(table.header) - 1) / len(table.header)  # of \tabcolsep, a column's share of what lies between
     widths = [rf"\dimexpr {width / sum(table.wrap):.4f}\linewidth-{spaces:.4f}\tabcolsep" for width in table.wrap]
     columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}}}" for width in widths)
     head = _latex_row([escape(head) for head in table.header])
     return "\n".join([
-        r"% needs \usepackage{array, booktabs, longtable}",
-        r"\begingroup\scriptsize\setlength{\tabcolsep}{3pt}",
+        r"% needs \usepackage{array, booktabs, longtable, lscape}",
+        r"\begin{landscape}\scriptsize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
         rf"\caption{{{escape(caption)}}}\label{{{label}}}\\",
         r"\toprule",
@@ -114,7 +114,7 @@ def _long_latex(table: Table, caption: str, label: str) -> str:
         *(_latex_row([escape(cell) for cell in row]) + r"\addlinespace" for row in (*table.rows, *table.footer)),
         r"\end{longtable}",
         _minipage(" ".join(table.notes)),
-        r"\par\endgroup",
+        r"\end{landscape}",
         "",
     ])  # fmt: skip
 

@@ -454,7 +454,7 @@ def test_a_table_of_sentences_runs_over_pages():
     table = paper.claims.claims(frames(*kinds("scale_shift", 65.0, 66.0)) | {"magnitudes": NO_MAGNITUDES})
     text = tables.latex(table, "The claims, 100 %", "tab:claims")
     assert text.isascii()
-    assert re.findall(r"\\begin{(\w+)}", text) == ["longtable", "minipage"]
+    assert re.findall(r"\\begin{(\w+)}", text) == ["landscape", "longtable", "minipage"]
     head, body = text.split(r"\endhead")
     widths = [float(width) for width in re.findall(r"p{\\dimexpr ([\d.]+)\\linewidth", head)]
     assert len(widths) == len(table.header)
@@ -481,7 +481,7 @@ def test_latex_compiles_and_fits(one_seed, modulations, tmp_path):
         tables.save(table, tmp_path / f"{name}.csv", "The ladder, 100 % & more_")
     inputs = "".join(rf"\input{{{name}}}" for name in made)
     (tmp_path / "page.tex").write_text(
-        rf"\documentclass{{article}}\usepackage{{array,booktabs,graphicx,longtable}}"
+        rf"\documentclass{{article}}\usepackage{{array,booktabs,graphicx,longtable,lscape}}"
         rf"\begin{{document}}{inputs}\end{{document}}"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]

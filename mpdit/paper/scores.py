@@ -139,7 +139,7 @@ def _at_chosen_widths(first, second, seeds: list[int]) -> tuple[str, dict[int, l
         return "", {}
     chosen = [{draw: _best_width(side, sorted(draws), shared, draw) for draw in shared} for side in (first, second)]
     columns = [((chosen[0][draw], draw), (chosen[1][draw], draw)) for draw in shared]
-    words = " and ".join("/".join(sorted(set(widths.values()))) for widths in chosen)
+    words = " and ".join(dict.fromkeys("/".join(sorted(set(widths.values()))) for widths in chosen))
     return f"{words}, chosen", {seed: _pairs(first, second, seed, columns) for seed in seeds}
 
 
