@@ -63,7 +63,7 @@ class ForcedNormalization:
     def renormalize(self) -> None:
         """Bring each row back to norm 1. After the optimizer's step."""
         for weight in self.weights:
-            weight.div_(torch.linalg.vector_norm(weight, dim=-1, keepdim=True))
+            weight.mul_(torch.linalg.vector_norm(weight, dim=-1, keepdim=True).reciprocal_())
 
 
 @torch.no_grad()

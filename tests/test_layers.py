@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from mpdit.layers import (
     ACTIVATIONS,
+    HEAD_EPS,
     MLP,
     SILU_RMS,
     Attention,
@@ -234,6 +235,25 @@ def test_heads_have_unit_magnitude(seed, scale):
     )
     x = normal(seed, 5, 8)
     torch.testing.assert_close(unit_magnitude(unit_magnitude(x)), unit_magnitude(x), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_unit_magnitude_is_rms_norm_in_fewer_operations(dtype):
+    """Values and gradients, also of a view with strides and of vectors that are nearly zero."""
+    x = (normal(0, 4, 3, 5, 8) * torch.tensor([1.0, 1e-5, 0.0, 300.0]).view(-1, 1, 1, 1)).to(dtype)
+    gradient = normal(1, 3, 4, 5, 8).to(dtype)
+    found, expected = [], []
+    for function, results in (
+        (unit_magnitude, found),
+        (lambda view: F.rms_norm(view, view.shape[-1:], eps=HEAD_EPS), expected),
+    ):
+        leaf = x.clone().requires_grad_()
+        y = function(leaf.transpose(0, 1))
+        y.backward(gradient)
+        results += [y.detach(), leaf.grad]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours, theirs, rtol=2e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["dot_product", "cosine"])
