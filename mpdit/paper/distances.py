@@ -6,7 +6,6 @@ A line holds scores of one protocol, but for what is on its x axis; other protoc
 import math
 
 from .. import plots, summary, tables
-from ..metrics import metric_label
 from .lines import draw, left_out, letter_panels, model_panels, of, over_seeds, seeds_told, whole
 from .registry import figure
 
@@ -137,6 +136,8 @@ def _score_figure(data, panels, x: str, dress, finish=None, shown=lambda rows: r
     `dress(axes, rows)` sets up the axes once the lines are there, `finish(axes, lines, rows)` adds what a figure has of
     its own, `shown(rows)` picks the scores that are drawn, `told` is said beneath.
     """
+    from ..metrics import metric_label
+
     runs, fid = data["runs"], data["fid"]
     fid = fid.assign(ema_width=fid["ema_width"].astype(object).fillna("none"))
     found = _by_protocol(panels, fid, {"step": "step", "width": "ema_width"}.get(x))
