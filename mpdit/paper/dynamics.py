@@ -83,7 +83,8 @@ def sites(data):
                 if draw(along, label, look, blocks):
                     along.set_xticks(plots.whole_ticks(int(blocks.index.max()), most=4))
                     looks[label] = plots.LOOKS[look]
-                _over_steps(over, label, look, always, members, spread="block")
+                over_steps = over_seeds(of(always, members), "step", spread="block")
+                draw(over, label, plots.LOOKS[look] | {"markevery": 0.3, "markersize": 3}, over_steps)
         depth[0].set_ylabel("after training")
         training[0].set_ylabel("over training")
         for row in (depth, training):
@@ -188,8 +189,9 @@ def gains(data):
         for axes, kind in zip(row, [*kinds, "final layer"], strict=True):
             axes.set_title(kind)
             axes.axhline(0, color="0.6", linewidth=0.6, zorder=1)
-            plots.step_axis(axes, latest * (1.3 if axes is row[-1] else 1))
-            axes.locator_params(axis="x", nbins=3)
+            plots.step_axis(axes, latest)
+            axes.set_xticks([0, latest])
+        row[-1].set_xlim(0, 1.8 * latest)  # room for the names of heads
         row[0].set_title(f"{title}\n{row[0].get_title(loc='left')}")
         row[0].set_ylabel("gain")
     told = "Solid: attention, dashed: MLP; from dark to light: from the first block to the last."
