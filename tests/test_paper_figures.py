@@ -149,7 +149,7 @@ def test_rates_are_drawn_by_letter_and_where_runs_diverged_is_marked():
     ]
     figure = draw("learning_rate", **scores(*runs))
     assert xy(figure.axes[0]) == {"A": ([1e-4], [40]), "E": ([1e-2], [30])}
-    assert {"A ×", "E × 1 of 2"} <= {text.get_text() for text in figure.axes[0].texts}
+    assert {"A ×", "E × 1/2"} <= {text.get_text() for text in figure.axes[0].texts}
     assert "Not drawn: A (1 diverged), E (1 diverged)." in figure.get_supxlabel().replace("\n", " ")
 
 

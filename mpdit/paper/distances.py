@@ -56,14 +56,14 @@ def learning_rate(data):
 
 
 def _mark_diverged(axes, lines, rows) -> None:
-    """Above each rate the letters of which runs diverged there: `A ×`, or `A × 2 of 5` where others did not."""
+    """Above each rate the letters of which runs diverged there: `A ×`, or `A × 2/5` where others did not."""
     placed = {}
     for label, look, members in lines:
         for lr, of_rate in members.groupby("lr"):
             count, total = (of_rate["status"] == "diverged").sum(), len(of_rate)
             if count:
                 placed[lr] = placed.get(lr, -1) + 1
-                told = f"{label} ×" + (f" {count} of {total}" if total > 1 else "")
+                told = f"{label} ×" + (f" {count}/{total}" if total > 1 else "")
                 axes.annotate(
                     told, (lr, 1), xycoords=("data", "axes fraction"), xytext=(0, -1 - 8 * placed[lr]), ha="center",
                     textcoords="offset points", va="top", fontsize=6.5, fontweight="bold",
