@@ -307,7 +307,7 @@ class Experiment:
             sections[section] = _section(section, {**getattr(self, section), **override}, f"{where}.{section}")
             own |= {section: {key: sections[section][key] for key in override}} if override else {}
         training, sampling = sections["training"], sections["sampling"]
-        self._check_training(where if "training" in given else "", training, sampling)
+        self._check_steps({name: f"{where}.{name}" if name in own else name for name in OVERRIDES}, training, sampling)
         for axis in AXES:
             if axis not in given and axis != "lr":
                 raise UserError(f"{where}.{axis}: missing, must be a list")
@@ -324,21 +324,20 @@ class Experiment:
                 runs.append(Run(model, config, modulation, lr, seed, identity, training))
         return Block(name, tuple(runs), self._protocols(training, sampling))
 
-    def _check_training(self, where: str, training: dict, sampling: dict) -> None:
-        prefix = f"{where}." if where else ""
+    def _check_steps(self, where: Mapping, training: dict, sampling: dict) -> None:
         steps, count = training["steps"], training["snapshots"]
         if count > steps:
-            raise UserError(f"{prefix}training.snapshots: found {count}, must be at most training.steps, {steps}")
+            raise UserError(f"{where['training']}.snapshots: found {count}, must be at most training.steps, {steps}")
         for step in sampling["step"]:
             if step is None:
                 continue
             if step > steps:
-                raise UserError(f"{prefix}sampling.step: found {step}, must be at most training.steps, {steps}")
+                raise UserError(f"{where['sampling']}.step: found {step}, must be at most training.steps, {steps}")
             taken = snapshot_steps(steps, count)
             if step not in taken:
                 near = sorted(sorted(taken, key=lambda other: abs(other - step))[:2])
                 raise UserError(
-                    f"{prefix}sampling.step: found {step}, must be a step with a snapshot, such as "
+                    f"{where['sampling']}.step: found {step}, must be a step with a snapshot, such as "
                     f"{' or '.join(map(str, near))}: training.snapshots is {count} in {steps} steps"
                 )
 

@@ -178,7 +178,16 @@ def test_the_plan_says_which_rate_is_the_letters_own():
         ({"experiments__table1__seed": [0, 0]}, "experiments.table1.seed: found [0, 0], must be a list without"),
         ({"experiments__table1__seed": ...}, "experiments.table1.seed: missing, must be a list"),
         ({"experiments__table1__lr": 0}, "experiments.table1.lr: found 0, must be a number above 0"),
-        ({"experiments__table1__sampling": {"step": 101}}, "found 101, must be at most training.steps, 100"),
+        (
+            {"experiments__table1__sampling": {"step": 101}},
+            "experiments.table1.sampling.step: found 101, must be at most training.steps, 100",
+        ),
+        (
+            {"experiments__table1__sampling": {"step": [50, 60]}},
+            "experiments.table1.sampling.step: found 60, must be a step with a snapshot, such as 50 or 75: "
+            "training.snapshots is 4 in 100 steps",
+        ),
+        ({"sampling": {"step": 10}}, "sampling.step: found 10, must be a step with a snapshot, such as 25 or 50"),
         ({"experiments__table1__widths": 1}, "experiments.table1: unknown key 'widths', must be one of model, config"),
         ({"experiments": {}}, "experiments: missing or empty, must name at least one block"),
         ({"sampling": {"steps": 1001}}, "sampling.steps: found 1001, must be a whole number of at least 1 and at most"),
