@@ -5,8 +5,8 @@ are free it waits. Which GPUs there are, CUDA_VISIBLE_DEVICES says, or else `nvi
 
 A GPU is taken by a lock on a file of its own. This process becomes the command, which so holds the lock for as long as
 it lives; the kernel releases it when the command ends, however it ends. The workflow starts its jobs like this when
-Snakemake is told how many GPUs there are (`--resources gpu=4`). A stage called by
-hand shares GPUs with whoever is there.
+Snakemake is told how many GPUs there are (`--resources gpu=4`). A stage called by hand shares GPUs with whoever is
+there.
 """
 
 import fcntl

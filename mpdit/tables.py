@@ -144,7 +144,8 @@ def _numeric(table: Table) -> list[bool]:
 
 
 def _is_number(cell: str) -> bool:
-    return re.match(r"(\*\*)?[+−]?\d", cell) is not None
+    """Whether a cell begins as a number and is no sentence: `**69.28** ± 0.41`, `1.09 to 1.14`, `−4.9 %`."""
+    return re.match(r"(\*\*)?[+−]?\d", cell) is not None and re.search(r"[a-z]{3}", cell) is None
 
 
 def _pad(cell: str, width: int, right: bool) -> str:
@@ -174,7 +175,7 @@ def spread(mean: float, sd: float = float("nan"), bold: bool = False) -> str:
     if mean != mean:
         return NONE
     mark = "**" if bold else ""
-    return f"{mark}{mean:.2f}{mark}" + (f" ± {sd:.2f}" if sd == sd else "")
+    return f"{mark}{mean:.2f}{mark}".replace("-", "−") + (f" ± {sd:.2f}" if sd == sd else "")
 
 
 def percent(change: float) -> str:

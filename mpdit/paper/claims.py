@@ -204,10 +204,11 @@ def _notes(frame) -> list[str]:
     told = [f"Runs: {places}."] if len(frame) and frame["model"].any() else ["There is no run yet."]
     told += [f"Scores: {protocols[0]}."] if len(protocols) == 1 else []
     tests = int(frame["p"].notna().sum())
+    corrected = f"the {tests} tests here" if tests else "all tests"
     told += [
         "Ours: mean over n seeds with its 95 % interval, Student's t on differences paired by seed, because runs of a "
         "seed share batches, noise and label dropout; percentages and factors are of log-ratios.",
-        f"Verdicts: at 5 % after Holm's correction over the {tests} tests here; a size or a margin holds where two "
+        f"Verdicts: at 5 % after Holm's correction over {corrected}; a size or a margin holds where two "
         "one-sided tests place it inside (equivalence), fails where it lies outside. One seed decides nothing, 5 "
         "make an interval of use (Student's t falls from 12.7 to 2.8); what is counted needs none, and step times have "
         "an interval of their own (the sign test over rounds).",
