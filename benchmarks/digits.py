@@ -34,7 +34,8 @@ def main() -> None:
         for samples in sorted((arguments.results / "runs").glob("*/samples/*/samples.npz")):
             trained = read_json(samples.parents[2] / "trained.json")
             if trained["latents"] == latents.fingerprint and trained["status"] == "trained":
-                print(f"{samples.parents[2].name}  {agreement(samples, real, np.asarray(latents.labels)):.3f}")
+                share = agreement(samples, real, np.asarray(latents.labels))
+                print(f"{share:.3f}  {samples.parents[2].name}  {samples.parent.name}")
 
 
 if __name__ == "__main__":
