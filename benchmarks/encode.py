@@ -108,11 +108,12 @@ def encode(data: dict, folder: Path, workers: int, device: str, watch: bool) -> 
 
 
 def resident(pid: int) -> int:
+    """Bytes of a process and its children; pages that they share, as after a fork, count once."""
     total = 0
     try:
         whole = psutil.Process(pid)
         for process in (whole, *whole.children(recursive=True)):
-            total += process.memory_info().rss
+            total += process.memory_full_info().pss
     except psutil.NoSuchProcess:
         pass
     return total

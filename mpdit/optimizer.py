@@ -72,10 +72,11 @@ def gradient_norm(groups: list[dict]) -> Tensor:
 
     A scalar tensor on the gradients' device, so that C, D and E compare; nothing is synchronised.
     """
-    norms = [torch.zeros((), device=groups[0]["params"][0].device)]
-    for group in groups:
-        gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-        norms += [norm / math.sqrt(group["fan_in"]) for norm in torch._foreach_norm(gradients)] if gradients else []
+    fan_in = {p.grad: group["fan_in"] for group in groups for p in group["params"] if p.grad is not None}
+    if not fan_in:
+        return torch.zeros((), device=groups[0]["params"][0].device)
+    norms = torch._foreach_norm(list(fan_in))
+    torch._foreach_mul_(norms, [1 / math.sqrt(n) for n in fan_in.values()])
     return torch.linalg.vector_norm(torch.stack(norms))
 
 
