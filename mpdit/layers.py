@@ -185,7 +185,7 @@ def activate(x: Tensor, activation: str) -> Tensor:
 class _UnitMagnitude(torch.autograd.Function):
     """y = r x with r = (|x|^2 / d + eps)^(-1/2), whose gradient is r (g - y (y . g) / d).
 
-    What F.rms_norm computes. On a CPU that is a dozen operations, with a copy of x for nearly each; here it is five.
+    What F.rms_norm computes, which on a CPU falls apart into operations that copy x again and again.
     """
 
     @staticmethod
