@@ -8,9 +8,9 @@ r, and those further apart r to the power of their distance; the two terms of a 
 
 import torch
 
-from mpdit.layers import EMBEDDING_BLEND, RESIDUAL_BLEND, Attention, Linear, activate, magnitude, mp_sum
-from mpdit.modulation import rotate
-from mpdit.seeds import generator
+from mpdit.model.layers import EMBEDDING_BLEND, RESIDUAL_BLEND, Attention, Linear, activate, magnitude, mp_sum
+from mpdit.model.modulation import rotate
+from mpdit.system.seeds import generator
 
 WIDTH, HEADS, TOKENS, SAMPLES = 384, 6, 64, 64
 CORRELATIONS = (0.0, 0.5, 0.9, 0.99)

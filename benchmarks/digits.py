@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mpdit import Latents
-from mpdit.files import read_json
+from mpdit.system.files import read_json
 
 
 def agreement(samples: Path, real: np.ndarray, classes: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from mpdit import create_model
-from mpdit.cost import relative_time, step_times, training_step
+from mpdit.training.step_time import relative_time, step_times, training_step
 
 VARIANTS = {"A": ("A", "plain"), "E": ("E", "forced"), "E, textbook": ("E", "normalized")}  # name: letter, weights
 

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from mpdit import paper
-from mpdit.aggregate import AXES, COLUMNS
-from mpdit.configs import LADDER, parse_model
-from mpdit.experiment import Experiment
-from mpdit.modulation import MODULATIONS
-from mpdit.stages.trace import CORRELATIONS
+from mpdit.commands.trace import CORRELATIONS
+from mpdit.experiment.grid import Experiment
+from mpdit.experiment.ladder import LADDER, parse_model
+from mpdit.model.modulation import MODULATIONS
+from mpdit.results.collect import AXES, COLUMNS
 
 STEPS, LOGGED, TRACED, TIMESTEPS, SEEDS = 400_000, 100, 16, (50, 250, 500, 750, 950), [0, 1, 2, 3, 4]
 MODELS = ["DiT-XS/4", "DiT-XS/2", "DiT-S/4", "DiT-S/2", "DiT-B/4"]
@@ -48,7 +48,7 @@ def study(models: list[str] = MODELS, seeds: list[int] = SEEDS, steps: int = STE
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Made-up numbers: pandas frames of the columns of mpdit.aggregate
+# Made-up numbers: pandas frames of the columns of mpdit.results.collect
 
 
 def runs_frame(experiment: Experiment, runs) -> pd.DataFrame:

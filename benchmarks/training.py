@@ -7,7 +7,7 @@
 The loop is the one of `mpdit train`, on random latents: batches, draws, step, EMAs, sums, a log every --steps steps.
 "bare" is forward, loss, backward, fused Adam (and forced normalization, where the letter has it) on one fixed batch.
 Letters and forms are timed in turn, --steps steps each, in --rounds rounds; ratios are medians over rounds of the ratio
-within a round, with a 95 % interval. Loading compares batches from `mpdit.data` with a DataLoader of items.
+within a round, with a 95 % interval. Loading compares batches from `mpdit.training.batches` with a DataLoader of items.
 """
 
 import argparse
@@ -24,14 +24,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mpdit.configs import LADDER
-from mpdit.cost import flops, relative_time, step_times, training_step
-from mpdit.data import Batches
-from mpdit.interruption import Interruption
-from mpdit.latents import Latents, to_raw
-from mpdit.provenance import peak_memory
-from mpdit.ranks import join
-from mpdit.trainer import Trainer
+from mpdit.data.latents import Latents, to_raw
+from mpdit.experiment.ladder import LADDER
+from mpdit.system.interruption import Interruption
+from mpdit.system.provenance import peak_memory
+from mpdit.training.batches import Batches
+from mpdit.training.distributed import join
+from mpdit.training.step_time import flops, relative_time, step_times, training_step
+from mpdit.training.trainer import Trainer
 
 # Peak of dense matrix products in bfloat16, FLOP/s, from the vendor's data sheets; elsewhere it is measured.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}

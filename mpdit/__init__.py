@@ -7,7 +7,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_LAZY = {"create_model": "model", "DiT": "model", "Latents": "latents"}
+_LAZY = {"create_model": "model.dit", "DiT": "model.dit", "Latents": "data.latents"}
 __all__ = [*_LAZY, "__version__"]
 
 

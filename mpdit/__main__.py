@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-from .errors import UserError
+from .system.errors import UserError
 
 VERBS = {
     "plan": "what a study will take, before anything runs",
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     for verb, summary in VERBS.items():
         verb_parser = verbs.add_parser(verb, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         if argv[:1] == [verb]:  # only the stage that is called is imported
-            stage = importlib.import_module(f".stages.{verb}", __package__)
+            stage = importlib.import_module(f".commands.{verb}", __package__)
             verb_parser.description = stage.__doc__
             stage.add_arguments(verb_parser)
             verb_parser.set_defaults(main=stage.main)

@@ -1,28 +1,11 @@
 """What tests share: real data beside the project, and a tiny latent store of real digits."""
 
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from helpers.digits import DIGITS, some_digits
 
-from mpdit.experiment import check_data
-from mpdit.images import Source, open_source
-from mpdit.sources import DigitReader, Listing
-from mpdit.stages.encode import encode
-
-DIGITS = check_data({"name": "mnist8", "source": "mnist", "resolution": 8})
-
-
-def some_digits(count: int) -> Source:
-    """`count` of the 5,000 real digits, evenly chosen, so that all classes are among them."""
-    source = open_source(DIGITS)
-    chosen = np.linspace(0, len(source) - 1, count).astype(int)
-    names, labels = [source.names[index] for index in chosen], source.labels[chosen]
-    pixels = {"pixels": source.read.listing.places["pixels"][chosen]}
-    return replace(
-        source, names=names, labels=labels, read=DigitReader(None, Listing(source.classes, names, labels, pixels))
-    )
+from mpdit.commands.encode import encode
 
 
 @pytest.fixture(scope="session")

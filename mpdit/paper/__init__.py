@@ -1,6 +1,6 @@
 """Every table and figure, in the paper's order: each is one function and one registration.
 
-A function takes `data`, the aggregated tables by name (pandas frames with the columns of `mpdit.aggregate`), and gives
+A function takes `data`, the aggregated tables by name (pandas frames with the columns of `results.collect`), and gives
 a `tables.Table` or a matplotlib figure; its decorator says what it is, from which experiment and which tables it comes.
 The workflow and `mpdit render` find it in `ARTEFACTS`. Snakemake imports this module each time it parses the workflow:
 no torch, and pandas and matplotlib only inside functions.
@@ -9,10 +9,10 @@ no torch, and pandas and matplotlib only inside functions.
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import plots
-from .. import tables as layout
-from ..errors import UserError
-from .registry import ARTEFACTS, Artefact, figure, goals, table
+from ..rendering import style as plots
+from ..rendering import table_format as layout
+from ..rendering.registry import ARTEFACTS, Artefact, figure, goals, table
+from ..system.errors import UserError
 
 # Each registers what it makes, in the order of reports.
 # isort: off
@@ -30,7 +30,7 @@ def read(
 
     UserError, one line, for a file that is missing or is not as it should be. Without any cost.csv `cost` is None.
     """
-    from ..aggregate import read_table
+    from ..results.collect import read_table
 
     folder, data = Path(folder), {}
     for name in artefact.reads:

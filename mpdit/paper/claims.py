@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping
 
-from .. import tables
-from .evidence import Side, parameters, step_time
-from .registry import table
-from .scores import best_rates, score
+from ..rendering import table_format as tables
+from ..rendering.claims.evidence import Side, parameters, step_time
+from ..rendering.claims.scores import best_rates, score
+from ..rendering.claims.traces import growth, highest, peak, traced
+from ..rendering.claims.verdicts import Claim, verdicts
+from ..rendering.registry import table
 from .tables import PAPER_FID
-from .traces import growth, highest, peak, traced
-from .verdicts import Claim, verdicts
 
 A, C, D, E = (Side(letter) for letter in "ACDE")
 ROTATE, SCALE = Side("E", "scale_rotate"), Side("E", "scale")

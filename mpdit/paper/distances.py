@@ -5,9 +5,11 @@ A line holds scores of one protocol, but for what is on its x axis; other protoc
 
 import math
 
-from .. import plots, summary, tables
-from .lines import draw, left_out, letter_panels, model_panels, of, over_seeds, seeds_told, whole
-from .registry import figure
+from ..rendering import style as plots
+from ..rendering import table_format as tables
+from ..rendering.lines import draw, left_out, letter_panels, model_panels, of, over_seeds, seeds_told, whole
+from ..rendering.registry import figure
+from ..results import summary
 
 FACTORS = {"fid": 1, "kid": 1000}  # the metrics drawn side by side, and what they are multiplied by
 FIXED_WIDTH = 0.05  # the EMA width of the paper's samples
@@ -136,7 +138,7 @@ def _score_figure(data, panels, x: str, dress, finish=None, shown=lambda rows: r
     `dress(axes, rows)` sets up the axes once the lines are there, `finish(axes, lines, rows)` adds what a figure has of
     its own, `shown(rows)` picks the scores that are drawn, `told` is said beneath.
     """
-    from ..metrics import metric_label
+    from ..evaluation.metrics import metric_label
 
     runs, fid = data["runs"], data["fid"]
     fid = fid.assign(ema_width=fid["ema_width"].astype(object).fillna("none"))

@@ -1,9 +1,9 @@
 """Figures over training: magnitude of the residual stream, sites within a block, norms of weights, learned gains."""
 
-from .. import plots
-from ..configs import LADDER
-from .lines import averaged, draw, last, left_out, model_panels, of, over_seeds, seeds_told, settings, whole
-from .registry import figure
+from ..experiment.ladder import LADDER
+from ..rendering import style as plots
+from ..rendering.lines import averaged, draw, last, left_out, model_panels, of, over_seeds, seeds_told, settings, whole
+from ..rendering.registry import figure
 
 
 @figure(
@@ -45,7 +45,7 @@ def _latest(runs, rows) -> int:
     return max(runs["steps"].max(), rows["step"].max() if len(rows) else 0)
 
 
-# Site of `mpdit.magnitudes`: how its panel is headed.
+# Site of `mpdit.model.magnitudes`: how its panel is headed.
 SITES = {
     "attention_input": "attention, input",
     "attention_output": "attention, output",

@@ -1,9 +1,9 @@
 """Figures of the ladder: magnitudes along the depth, losses, samples."""
 
-from .. import plots
-from ..configs import ADDS
-from .lines import left_out, model_panels
-from .registry import figure
+from ..experiment.ladder import ADDS
+from ..rendering import style as plots
+from ..rendering.lines import left_out, model_panels
+from ..rendering.registry import figure
 
 
 @figure(

@@ -1,8 +1,8 @@
 """Figures of what probes see: angles of rotation, and magnitudes under correlated inputs."""
 
-from .. import plots
-from .lines import averaged, draw, last, left_out, model_panels, of, over_seeds, settings, whole
-from .registry import figure
+from ..rendering import style as plots
+from ..rendering.lines import averaged, draw, last, left_out, model_panels, of, over_seeds, settings, whole
+from ..rendering.registry import figure
 
 BRANCHES = {"attention_angle": "attention", "mlp_angle": "MLP"}
 

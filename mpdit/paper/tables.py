@@ -1,9 +1,10 @@
 """The tables of the paper, in its order."""
 
-from .. import results, summary
-from ..configs import ADDS
-from ..summary import NAN
-from .registry import table
+from ..experiment.ladder import ADDS
+from ..rendering import score_table as results
+from ..rendering.registry import table
+from ..results import summary
+from ..results.summary import NAN
 
 # (model, letter, modulation): FID-10K of the paper, ImageNet 128x128, 400K steps (Tables 1 and 2). Nothing is derived.
 PAPER_FID = {

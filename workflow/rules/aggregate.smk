@@ -12,7 +12,7 @@ def finished(*blocks):
 
 
 def write_plan(plan, path):
-    from mpdit.files import write_json
+    from mpdit.system.files import write_json
 
     write_json(path, plan)
 

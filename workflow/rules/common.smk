@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mpdit import paper
-from mpdit.errors import UserError
+from mpdit.system.errors import UserError
 from mpdit.experiment import Experiment
 
 try:
@@ -36,7 +36,7 @@ MPDIT = f"{shlex.quote(sys.executable)} -m mpdit"
 GPU = int(experiment.execution["device"] != "cpu")
 GPUS = GPU * experiment.execution["devices"]
 HANDED_OUT = GPU and "gpu" in workflow.resource_settings.resources
-ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.gpus {{resources.gpu}} {{MPDIT}}" if HANDED_OUT else "{MPDIT}"
+ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.system.gpus {{resources.gpu}} {{MPDIT}}" if HANDED_OUT else "{MPDIT}"
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
 DATA = shlex.quote(json.dumps(experiment.data))  # in shell commands, not params: moving the images re-encodes nothing
 AGGREGATES = ("runs", "fid", "training", "magnitudes", "angles")

@@ -79,8 +79,8 @@ rule configuration:
     params:
         configuration=experiment.configuration,
     run:
-        from mpdit.files import write_text
-        from mpdit.report import dump
+        from mpdit.system.files import write_text
+        from mpdit.rendering.report import dump
 
         write_text(output[0], dump(params.configuration))
 

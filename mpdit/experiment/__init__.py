@@ -1,0 +1,3 @@
+from .grid import Experiment
+
+__all__ = ["Experiment"]

@@ -1,0 +1,263 @@
+"""The Diffusion Transformer of every letter, size and modulation."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..experiment.ladder import Config, parse_model, resolve
+from ..system.errors import UserError
+from ..system.seeds import generator
+from .layers import (
+    EMBEDDING_BLEND,
+    MLP,
+    Attention,
+    Embedding,
+    Linear,
+    Rows,
+    TimeEmbedding,
+    ZeroLinear,
+    activate,
+    gated_sum,
+    layer_norm,
+    mp_sum,
+    position_encoding,
+    unit_rows,
+)
+from .modulation import MODULATIONS, scale_shift
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each modulated by the condition and added to the residual stream.
+
+    x <- x (+) gate * layer(modulate(norm(x))), with gate = gate_offset + head. `modulation` holds the heads of both
+    branches in one matrix; `head_names` are its parts, in the order of `modulation.sizes` and `modulation.gain`.
+    """
+
+    def __init__(self, width: int, heads: int, modulation: str, config: Config):
+        super().__init__()
+        kind = MODULATIONS[modulation]
+        self.apply_modulation, self.gate_offset, self.sums = kind.apply, config.gate_offset, config.sums
+        self.norm = layer_norm if config.norm == "layer" else _identity
+        sizes = {**{name: int(share * width) for name, share in kind.heads.items()}, "gate": width}
+        self.head_names = tuple(f"{branch}_{name}" for branch in ("attention", "mlp") for name in sizes)
+        self.modulation = ZeroLinear(width, 2 * tuple(sizes.values()), config.weights)
+        self.attention = Attention(width, heads, config.attention, config.weights)
+        self.mlp = MLP(width, config.activation, config.weights)
+        self.attention_base = self.mlp_base = None
+        if kind.base:
+            self.attention_base = Rows(kind.base, width, config.weights, initial="unit")
+            self.mlp_base = Rows(kind.base, width, config.weights, initial="unit")
+
+    def heads(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of all heads, in the order of `head_names`: each (N, 1, outputs), zero at the start."""
+        return self.modulation(condition).unsqueeze(1).split(self.modulation.sizes, dim=-1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (N, T, D), condition (N, D), after its activation -> (N, T, D)."""
+        heads = self.heads(condition)
+        half = len(heads) // 2
+        x = self._branch(x, self.attention, heads[:half], self.attention_base)
+        return self._branch(x, self.mlp, heads[half:], self.mlp_base)
+
+    def _branch(self, x: Tensor, layer: nn.Module, heads: tuple[Tensor, ...], base: Rows | None) -> Tensor:
+        *heads, gate = heads
+        y = layer(self.apply_modulation(self.norm(x), heads, None if base is None else base.rows()))
+        return gated_sum(x, y, gate + self.gate_offset if self.gate_offset else gate, self.sums)
+
+
+class FinalLayer(nn.Module):
+    """Tokens (N, T, D) -> patches (N, T, 2 C p^2), zero at the start: first the noise prediction, then the variance.
+
+    Scale and shift under every modulation: rotation replaces the shift heads of the blocks only.
+    """
+
+    def __init__(self, width: int, values: int, config: Config):
+        super().__init__()
+        self.norm = layer_norm if config.norm == "layer" else _identity
+        self.modulation = ZeroLinear(width, (width, width), config.weights)
+        self.output = ZeroLinear(width, (values, values), config.weights)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        heads = self.modulation(condition).unsqueeze(1).chunk(2, dim=-1)
+        return self.output(scale_shift(self.norm(x), heads))
+
+
+class DiT(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="mpdit",
+    license="mit",
+    paper_url="https://arxiv.org/abs/2505.19122",
+    tags=["diffusion", "class-conditional-image-generation"],
+):
+    """A Diffusion Transformer whose features are declared by the fields of `configs.Config`.
+
+    Every argument is a plain value, so `config.json` of a saved model holds the resolved letter: it loads as it was
+    trained even if the letter is redefined later. `create_model` fills them in by name.
+
+    Raises UserError (a ValueError) that names the argument which does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: int,
+        width: int,
+        heads: int,
+        patch_size: int,
+        input_size: int,
+        in_channels: int,
+        num_classes: int,
+        modulation: str,
+        attention: str,
+        weights: str,
+        sums: str,
+        activation: str,
+        embeddings: str,
+        pos_center: str,
+        gate_offset: float,
+        norm: str,
+    ):
+        super().__init__()
+        config = resolve(Config(attention, weights, sums, activation, embeddings, pos_center, gate_offset, norm))
+        _check_shape(depth, width, heads, patch_size, input_size, in_channels, num_classes)
+        _check_modulation(modulation, width)
+        self.config, self.modulation = config, modulation
+        self.width, self.patch_size, self.input_size = width, patch_size, input_size
+        self.in_channels, self.num_classes = in_channels, num_classes
+
+        patch_values = patch_size**2 * in_channels
+        side = input_size // patch_size
+        # The last input is a constant one: the column of the bias (EDM2, appendix B.3).
+        self.patch_embedding = Linear(patch_values + 1, width, weights)
+        self.register_buffer("position", position_encoding(side, width, pos_center, embeddings), persistent=False)
+        self.time_embedding = TimeEmbedding(width, activation, embeddings, weights)
+        self.label_embedding = Embedding(num_classes + 1, width, weights)  # the last row: no label
+        self.blocks = nn.ModuleList(Block(width, heads, modulation, config) for _ in range(depth))
+        self.final = FinalLayer(width, patch_values, config)
+        self.initialize()
+
+    def initialize(self, seed: int | None = None) -> "DiT":
+        """Draw all weights anew: each tensor from its own generator keyed by (seed, name), or from torch's global one.
+
+        With a seed, tensors of the same name are the same draw in every letter, but for their form.
+        """
+        for name, module in self.named_modules():
+            if isinstance(module, Rows):
+                module.initialize(None if seed is None else generator(seed, "init", f"{name}.weight"))
+        return self
+
+    def condition(self, t: Tensor, y: Tensor) -> Tensor:
+        """The condition vector of timesteps t (N,) and labels y (N,): (N, D), of unit magnitude for MP letters."""
+        time, label = self.time_embedding(t), self.label_embedding(y)
+        return mp_sum(time, label, EMBEDDING_BLEND) if self.config.sums == "mp" else time + label
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Latents (N, C, H, W) -> tokens (N, T, D) with their positions, row by row."""
+        p = self.patch_size
+        x = x.unflatten(2, (-1, p)).unflatten(4, (-1, p))  # (N, C, h, p, w, p)
+        x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (N, T, C p^2)
+        x = self.patch_embedding(F.pad(x, (0, 1), value=1.0))
+        return mp_sum(x, self.position, EMBEDDING_BLEND) if self.config.sums == "mp" else x + self.position
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """Predict the noise in x and its variance.
+
+        x (N, C, H, W) noisy latents; t (N,) timesteps; y (N,) int64 labels, `num_classes` for no label.
+        Returns (N, 2C, H, W): the noise in the first C channels, the variance's interpolation in the rest.
+        Raises ValueError if x has another shape than the model was made for.
+        """
+        size, p = self.input_size, self.patch_size
+        if x.shape[1:] != (self.in_channels, size, size):
+            raise ValueError(f"x has shape {tuple(x.shape)}: must be (N, {self.in_channels}, {size}, {size})")
+        condition = activate(self.condition(t, y), self.config.activation)
+        tokens = self.embed(x)
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        patches = self.final(tokens, condition)
+        patches = patches.view(-1, size // p, size // p, 2 * self.in_channels, p, p)
+        return patches.permute(0, 3, 1, 4, 2, 5).reshape(-1, 2 * self.in_channels, size, size)
+
+    def sphere_rows(self, weights: str = "forced") -> dict[str, nn.Parameter]:
+        """Matrices (rows, n), by name, that are stored in the form `weights` of `layers.Rows`; `forced`: unit rows."""
+        return {
+            f"{name}.weight": module.weight
+            for name, module in self.named_modules()
+            if isinstance(module, Rows) and module.weights == weights
+        }
+
+    @torch.no_grad()
+    def normalize_weights(self) -> "DiT":
+        """Put forced rows back on the unit sphere, as after loading an average of weights."""
+        for weight in self.sphere_rows().values():
+            weight.copy_(unit_rows(weight))
+        return self
+
+
+def create_model(
+    name: str,
+    config: str | dict | Config = "E",
+    modulation: str = "scale_shift",
+    *,
+    input_size: int = 16,
+    in_channels: int = 4,
+    num_classes: int = 1000,
+    seed: int | None = None,
+    **overrides,
+) -> DiT:
+    """The model `name` (`DiT-SIZE/PATCH`, see `configs.MODELS`) in a letter of the ladder or any other Config.
+
+    Any field of Config may be replaced by keyword, such as `activation="mp_leaky_relu"`. Weights come from torch's
+    global generator, or are a function of `seed` alone. Raises UserError (a ValueError) that names what is wrong.
+    """
+    size, patch_size = parse_model(name)
+    config = resolve(config)
+    known = [field.name for field in fields(Config)]
+    for field in overrides:
+        if field not in known:
+            raise UserError(f"unknown argument {field!r}: must be a field of Config, one of {', '.join(known)}")
+    model = DiT(
+        **asdict(size),
+        patch_size=patch_size,
+        input_size=input_size,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        modulation=modulation,
+        **asdict(replace(config, **overrides)),
+    )
+    return model if seed is None else model.initialize(seed)
+
+
+def model_of_run(spec: Mapping, latents) -> DiT:
+    """The untrained model of a run: `spec` is what spec.json holds, `latents` an open `latents.Latents`."""
+    channels, size, _ = latents.shape
+    shape = {"input_size": size, "in_channels": channels, "num_classes": latents.num_classes}
+    return create_model(spec["model"], spec["fields"], spec["modulation"], **shape, seed=spec["seed"])
+
+
+def _check_shape(depth, width, heads, patch_size, input_size, in_channels, num_classes) -> None:
+    counts = {"depth": depth, "heads": heads, "patch_size": patch_size, "in_channels": in_channels}
+    for name, value in {**counts, "width": width, "input_size": input_size, "num_classes": num_classes}.items():
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} is {value!r}: must be a whole number of at least 1")
+    if width % heads:
+        raise UserError(f"width is {width}: must be divisible by heads ({heads})")
+    if input_size % patch_size:
+        raise UserError(f"input_size is {input_size}: must be divisible by patch_size ({patch_size})")
+
+
+def _check_modulation(modulation: str, width: int) -> None:
+    if modulation not in MODULATIONS:
+        raise UserError(f"modulation is {modulation!r}: must be one of {', '.join(MODULATIONS)}")
+    if width % 2 and "angle" in MODULATIONS[modulation].heads:
+        raise UserError(f"width is {width}: must be even for modulation {modulation}, which turns pairs of features")
+    if width % 4:
+        raise UserError(f"width is {width}: must be divisible by 4 for the position encoding")

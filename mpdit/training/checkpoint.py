@@ -1,0 +1,110 @@
+"""Checkpoints: one safetensors file each, sealed by a SHA-256 over every byte, so that damage is always noticed."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..system.files import replacing
+
+KEEP = 2
+_SEAL = re.compile(rb'"file_sha256":"([0-9a-f]{64})"')  # in the header of the file, where metadata is plain JSON
+_UNSEALED = "0" * 64
+_LARGEST_HEADER = 100 * 2**20  # bytes; safetensors' own limit
+
+
+def path_of(folder: str | Path, step: int) -> Path:
+    return Path(folder) / f"step-{step:08d}.safetensors"
+
+
+def list_checkpoints(folder: str | Path) -> list[tuple[int, Path]]:
+    """(step, path) of every checkpoint in `folder`, oldest first; a missing folder has none."""
+    found = ((re.fullmatch(r"step-(\d{8,})", path.stem), path) for path in Path(folder).glob("step-*.safetensors"))
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def save(folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
+    """Write the checkpoint of `step`, whole or not at all, and remove all but it and the good one before it.
+
+    Raises OSError, such as ENOSPC, when it can't be written; the earlier checkpoints are then as they were.
+    """
+    path = path_of(folder, step)
+    with replacing(path) as part:
+        try:
+            save_file(dict(tensors), part, metadata={**metadata, "file_sha256": _UNSEALED})
+        except SafetensorError as error:  # it wraps what the operating system said
+            raise system_error(error) from None
+        _seal(part)
+    there = list_checkpoints(folder)
+    kept = [entry for entry in there if entry[0] <= step][-KEEP:]
+    for entry in there:
+        if entry not in kept:  # old, or of a later step: that one was damaged when training went on from before it
+            entry[1].unlink(missing_ok=True)
+    return path
+
+
+def newest(folder: str | Path, say: Callable[[str], None]) -> Path | None:
+    """The newest undamaged checkpoint, or None. Each damaged one is reported through `say`, in one line."""
+    for _, path in reversed(list_checkpoints(folder)):
+        damage = find_damage(path)
+        if damage is None:
+            return path
+        say(f"{path}: damaged checkpoint ({damage}), left aside: the one before it is used")
+    return None
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
+def find_damage(path: str | Path) -> str | None:
+    """What is wrong with a checkpoint file, or None. Any changed, missing or added byte is found."""
+    try:
+        seal, position = _find_seal(path)
+        if seal is None:
+            return "no seal where there must be one"
+        if _sha256_unsealed(path, position) != seal:
+            return "its content does not match its SHA-256"
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    return None
+
+
+def _seal(path: Path) -> None:
+    _, position = _find_seal(path)
+    seal = _sha256_unsealed(path, position)
+    with open(path, "rb+") as file:
+        file.seek(position)
+        file.write(seal.encode())
+
+
+def _find_seal(path: str | Path) -> tuple[str | None, int]:
+    """The seal in the file's header and the byte where it starts."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        match = _SEAL.search(file.read(min(length, _LARGEST_HEADER)))
+    return (match[1].decode(), 8 + match.start(1)) if match else (None, 0)
+
+
+def _sha256_unsealed(path: str | Path, position: int) -> str:
+    """SHA-256 of the file as it was before its seal, of 64 digits at byte `position`, was put in."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        digest.update(file.read(position))
+        digest.update(_UNSEALED.encode())
+        file.seek(len(_UNSEALED), os.SEEK_CUR)
+        while chunk := file.read(2**22):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def system_error(error: Exception) -> Exception:
+    """The OSError that a SafetensorError wraps, such as "File too large (os error 27)"; any other error as it is."""
+    number = isinstance(error, SafetensorError) and re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error

@@ -1,0 +1,92 @@
+"""The shipped configurations: every run of each builds, names stay what they are, and Snakemake takes them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mpdit.experiment.grid import Experiment
+from mpdit.model.dit import create_model
+from mpdit.planning.jobs import RULES, Data, Study
+from mpdit.planning.sizes import AutoencoderSize
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = {path.stem: path for path in (ROOT / "config.yaml", *sorted((ROOT / "workflow/config").glob("*.yaml")))}
+SHAPES = {  # (C, H, W) of the latents, and classes
+    "config": ((1, 12, 12), 10), "imagenet128": ((4, 16, 16), 1000), "cifar10": ((3, 32, 32), 10),
+}  # fmt: skip
+
+NO_SIZE = AutoencoderSize((4, 16, 16), False)
+
+
+def shipped(name: str) -> Experiment:
+    return Experiment(yaml.safe_load(SHIPPED[name].read_text()))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_model_of_a_shipped_configuration_builds(name):
+    (channels, size, _), classes = SHAPES[name]
+    for model, config, modulation in {(run.model, run.config, run.modulation) for run in shipped(name).runs.values()}:
+        with torch.device("meta"):
+            built = create_model(model, config, modulation, input_size=size, in_channels=channels, num_classes=classes)
+        if name != "config":
+            assert built.position.shape[0] in (16, 64)
+        x, index = torch.empty(1, channels, size, size, device="meta"), torch.empty(1, dtype=torch.long, device="meta")
+        assert built(x, index, index).shape == (1, 2 * channels, size, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [
+        ("imagenet128", "DiT-S-2-E-scale_shift-lr0.01-seed0-5c823c62"),
+        ("cifar10", "DiT-XS-4-E-scale_shift-lr0.02-seed0-28ab90e7"),
+    ],
+)
+def test_names_of_runs_stay_what_they_are(name, run):
+    """Who has trained runs finds them again: a change of this name makes all of them anew."""
+    assert run in shipped(name).runs
+
+
+def test_the_papers_configuration_is_the_papers():
+    experiment = shipped("imagenet128")
+    assert all(run.paper_setting for name in ("table1", "table2") for run in experiment.blocks[name].runs)
+    assert len(experiment.blocks["table1"].runs) == 15
+    assert {run.seed for run in experiment.blocks["table2"].runs} == set(range(5))
+    rates = {(run.config, run.lr) for run in experiment.blocks["learning_rate"].runs}
+    assert rates == {(letter, rate) for letter in "AE" for rate in (1e-4, 1e-3, 1e-2)}
+    training = experiment.training
+    assert (training["warmup_steps"], training["decay_start"]) == (round(400_000 / 150), 400_000 // 10)
+
+
+@pytest.mark.parametrize("name", ["imagenet128", "cifar10"])
+def test_blocks_that_only_sample_train_nothing(name):
+    experiment = shipped(name)
+    trained = {run.name for block in ("table1", "table2") for run in experiment.blocks[block].runs}
+    for block in {"growth", "over_training", "ema_width", "ema_width_modulation"} & set(experiment.blocks):
+        assert {run.name for run in experiment.blocks[block].runs} <= trained
+
+
+@pytest.mark.parametrize("name", ["config", "cifar10"])
+def test_one_key_gives_every_block_more_seeds(name):
+    text, changed = re.subn(r"(seed: &\w+) \[0\]", r"\1 [0, 1, 2]", SHIPPED[name].read_text())
+    assert changed == 1
+    experiment = Experiment(yaml.safe_load(text))
+    assert all({run.seed for run in block.runs} == {0, 1, 2} for block in experiment.blocks.values())
+
+
+@pytest.mark.parametrize("name", ["imagenet128", "cifar10"])
+def test_snakemake_starts_as_many_jobs_as_mpdit_plans(name, tmp_path):
+    words = ["snakemake", "all", "--dry-run", "--cores", "2", "--quiet", "rules", "--directory", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "--configfile", str(SHIPPED[name])],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    study = Study(shipped(name), list(shipped(name).blocks), tmp_path / "results", Data(1, 10, NO_SIZE, False))
+    for rule in RULES:
+        assert int(counts.get(rule, 0)) == sum(len(jobs.to_do) for jobs in study.jobs(rule)), rule

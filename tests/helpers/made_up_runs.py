@@ -1,0 +1,119 @@
+"""Run folders as the stages leave them, of made-up numbers: for tests of what is made from them."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mpdit.commands.score import COLUMNS as SCORE
+from mpdit.commands.trace import COLUMNS as TRACE
+from mpdit.results import collect as aggregate
+from mpdit.training.training_log import COLUMNS as TRAINING
+
+PROTOCOL = "ddpm50-guidance1-n1000-ema0.05-step100-seed0"
+SCORE_FILE = "fid-efficientnet-lite0.csv"
+LR = {"A": 1e-3, "B": 1e-3, "C": 2e-2, "D": 2e-2, "E": 2e-2}
+
+
+def entry(config="A", seed=0, **changes) -> dict:
+    """A run of a plan, as the workflow writes it."""
+    axes = {
+        "model": "DiT-Nano/2", "config": config, "modulation": "scale_shift", "lr": LR[config], "seed": seed,
+        "data": "mnist8",
+    }  # fmt: skip
+    axes |= {key: value for key, value in changes.items() if key in axes}
+    name = f"{axes['model'].replace('/', '-')}-{config}-{axes['modulation']}-lr{axes['lr']:g}-seed{seed}-0123abcd"
+    rest = {"steps": 100, "scores": [f"samples/{PROTOCOL}/{SCORE_FILE}"], "paper_setting": False, "standard_lr": True}
+    return {"run": name, **axes, **rest} | changes
+
+
+def write_plan(path: Path, entries: list[dict]) -> Path:
+    path.write_text(json.dumps({"experiment": "table1", "runs": entries}))
+    return path
+
+
+def write_rows(path: Path, columns, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_run(runs: Path, entry: dict, status="trained", step=100, fid=50.0, magnitude=1.0, loss=0.5) -> Path:
+    """A run that has ended, with one score, magnitudes of two blocks and samples; `status` diverged: without these."""
+    folder = runs / entry["run"]
+    write_spec(folder, entry)
+    outcome = {
+        "run": entry["run"], "status": status, "step": step, "steps": 100, "parameters": 214272,
+        "images_per_second": 640.0, "seconds": 20.5, "peak_memory_mb": 500.1, "loss": loss, "latents": "ab" * 32,
+        "device": "cpu", "threads": 1, "commit": "c0ffee", "versions": {"torch": "2.14"},
+    }  # fmt: skip
+    (folder / "trained.json").write_text(json.dumps(outcome))
+    write_training(folder, [(50, 0.75), (step, loss if status == "trained" else float("nan"))], status)
+    alive = status == "trained"
+    write_rows(folder / "magnitudes.csv", TRACE, magnitudes(entry["run"], magnitude) if alive else [])
+    for path in entry["scores"]:
+        score = score_row(entry, fid=fid)
+        write_rows(folder / path, SCORE, [score] if alive else [])
+        images = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((100, 8, 8, 3), np.uint8)
+        arrays = {"arr_0": images, "labels": np.arange(100) % 10}
+        np.savez((folder / path).with_name("samples.npz"), **{key: a[: 100 * alive] for key, a in arrays.items()})
+    return folder
+
+
+def write_spec(folder: Path, entry: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    training = {"steps": entry["steps"], "batch_size": 128}
+    (folder / "spec.json").write_text(json.dumps({**entry, "training": training}))
+
+
+def write_training(folder: Path, points: list[tuple[int, float]], status="training") -> None:
+    rows = [{**dict.fromkeys(TRAINING, 1.5), "step": s, "loss": loss, "status": "training"} for s, loss in points]
+    rows[-1]["status"] = status
+    write_rows(folder / "training.csv", TRAINING, rows)
+
+
+def score_row(entry: dict, **changes) -> dict:
+    axes = {key: entry[key] for key in ("run", "model", "config", "modulation", "lr", "seed", "data")}
+    return {
+        **axes, "sampler": "ddpm", "steps": 50, "guidance": 1.0, "count": 1000, "ema_width": 0.05, "step": 100,
+        "sampling_seed": 0, "features": "efficientnet-lite0", "features_hash": "fe00", "reference": "mnist8",
+        "reference_count": 5000, "reference_hash": "4e00", "fid": 50.0, "kid": 0.125, "kid_sd": 0.01,
+        "fid_rank_deficient": True, "fid_floor": 12.25, "kid_floor": 0.0005, "floor_count": 1000, "commit": "c0ffee",
+    } | changes  # fmt: skip
+
+
+def magnitudes(run: str, level: float) -> list[dict]:
+    """Residual stream of two blocks at two noise levels: `level` at the start, twice and four times it at the end."""
+    return [
+        {
+            "run": run, "step": step, "ema_width": 0.05 if step else "", "kind": "activation", "block": block,
+            "site": "residual", "timestep": timestep, "correlation": "",
+            "magnitude": level * (1 + (step > 0) * (block + 2)) * tilt,
+        }
+        for step in (0, 50, 100)
+        for block in (-1, 0, 1)
+        for timestep, tilt in ((250, 0.75), (750, 1.25))
+    ]  # fmt: skip
+
+
+def run_row(entry: dict, status="trained", step=100.0) -> dict:
+    rest = dict.fromkeys(aggregate.COLUMNS["runs"]) | {"status": status, "step": step, "parameters": 1_234_567.0}
+    return rest | {key: entry[key] for key in (*aggregate.AXES, *aggregate.STANDING)}
+
+
+def frames(*runs: tuple, cost=None) -> dict:
+    """The tables of runs (entry, status, scores): a score is what sets it apart from `score_row`."""
+    scores = [
+        {"protocol": PROTOCOL, **score_row(entry, **score), "ema_width": str(score.get("ema_width", "0.05"))}
+        for entry, _, found in runs
+        for score in found
+    ]
+    return {
+        "runs": pd.DataFrame([run_row(entry, status) for entry, status, _ in runs]),
+        "fid": pd.DataFrame(scores, columns=aggregate.COLUMNS["fid"]),
+        "cost": cost,
+    }

@@ -1,0 +1,48 @@
+"""Aggregates of a made-up study for the claims: scores by setting, seed, EMA width and sampling seed; magnitudes."""
+
+import pandas as pd
+
+from helpers.made_up_runs import entry, frames
+from mpdit.results import collect as aggregate
+
+INCEPTION = {"features": "inception", "features_hash": "1c", "fid_rank_deficient": False, "count": 10_000}
+SITES = {"stream": ("activation", "residual"), "mlp input": ("activation", "mlp_input"), "weights": ("weight", "all")}
+MEASURED = {"model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift"}
+
+
+def run(config, seed, *scores, status="trained", **axes) -> tuple:
+    """A run for `frames`. A score is a number (FID at width 0.05, sampling seed 0) or what sets it apart."""
+    rows = []
+    for score in scores:
+        row = INCEPTION | (score if isinstance(score, dict) else {"fid": score})
+        width, draw = row.setdefault("ema_width", "0.05"), row.get("sampling_seed", 0)
+        rows.append({"protocol": f"{row['count']}-{width}-{row.get('step', 100)}-{draw}", **row})
+    return entry(config, seed, **axes), status, rows
+
+
+def seeds(config, *scores, **axes) -> list[tuple]:
+    """A run a score, of seeds 0, 1, ...; None leaves the seed out."""
+    return [run(config, seed, score, **axes) for seed, score in enumerate(scores) if score is not None]
+
+
+def study(*runs: tuple, curves=(), cost=None) -> dict:
+    """The aggregates. `curves`: (letter, seed, curve of SITES, its values at initialisation, half-way, in the end)."""
+    data = frames(*runs, cost=cost)
+    rows = []
+    for letter, seed, curve, values in curves:
+        kind, site = SITES[curve]
+        # Of weights the block after the last is the final layer, which is no block.
+        levels = {0: 0.25, 1: 1.0} if curve == "mlp input" else {0: 0.5, 1: 1.5}
+        for step, value in zip((0, 50, 100), values, strict=True):
+            found = {block: value * level for block, level in levels.items()}
+            if kind == "weight":
+                found[2] = 100.0  # the block after the last is the final layer, which is no block
+            about = {"run": entry(letter, seed)["run"], "step": step, "kind": kind, "site": site, "timestep": 500.0}
+            rows += [{**about, "block": block, "magnitude": magnitude} for block, magnitude in found.items()]
+    return data | {"magnitudes": pd.DataFrame(rows, columns=aggregate.COLUMNS["magnitudes"])}
+
+
+def cost_row(relative, low, high, form="textbook", **changes) -> dict:
+    row = dict.fromkeys(aggregate.COLUMNS["cost"], 1.0) | MEASURED
+    measured = {"relative": relative, "relative_low": low, "relative_high": high, "rounds": 40, "device": "a processor"}
+    return row | measured | {"form": form} | changes

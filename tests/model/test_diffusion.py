@@ -1,0 +1,181 @@
+"""The noise process and the hybrid loss, against closed-form Gaussians and against diffusers."""
+
+import math
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from scipy import stats
+from torch.distributions import Normal, kl_divergence
+
+from mpdit.model.diffusion import Diffusion, discretized_gaussian_log_likelihood
+
+DIFFUSION = Diffusion()
+ALPHAS = (1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)).tolist()
+
+
+def batch(t, channels=3, seed=0):
+    """x0, noise, t and a model's output for these time steps; the predicted noise is off by about 0.1."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(t), channels, 4, 4)
+    x0, noise = (torch.randn(shape, generator=generator) for _ in range(2))
+    error, variance = (torch.randn(shape, generator=generator) for _ in range(2))
+    return x0, noise, torch.tensor(t), torch.cat([noise + 0.1 * error, variance.tanh()], dim=1)
+
+
+def losses(x0, noise, t, output):
+    return DIFFUSION.losses(output, x0, DIFFUSION.add_noise(x0, noise, t), noise, t)
+
+
+def test_noise_is_added_as_by_a_chain_of_single_steps():
+    """x_t = sqrt(a) x_{t-1} + sqrt(1 - a) e, step by step in float64: mean and variance of the whole chain."""
+    mean, variance, at = 1.0, 0.0, {}
+    for step, alpha in enumerate(ALPHAS):
+        mean, variance = math.sqrt(alpha) * mean, alpha * variance + 1 - alpha
+        at[step] = mean, math.sqrt(variance)
+    t = torch.tensor([0, 1, 500, 999])
+    zero, one = torch.zeros(4, 1, 2, 2), torch.ones(4, 1, 2, 2)
+    signal, sigma = (torch.tensor([at[int(step)][i] for step in t]) for i in range(2))
+    assert torch.allclose(DIFFUSION.add_noise(one, zero, t)[:, 0, 0, 0], signal.float(), rtol=1e-6)
+    assert torch.allclose(DIFFUSION.add_noise(zero, one, t)[:, 0, 0, 0], sigma.float(), rtol=1e-6)
+
+
+def test_posterior_is_bayes_rule():
+    """q(x_{t-1} | x_t, x_0) is prior times likelihood: precisions add (float64, from the alphas alone)."""
+    x0, x_t = 0.7, -0.4
+    for t in (1, 2, 10, 500, 999):
+        before = math.prod(ALPHAS[:t])
+        prior_mean, prior_variance = math.sqrt(before) * x0, 1 - before
+        precision = 1 / prior_variance + ALPHAS[t] / (1 - ALPHAS[t])
+        mean = (prior_mean / prior_variance + math.sqrt(ALPHAS[t]) * x_t / (1 - ALPHAS[t])) / precision
+        found, log_variance = DIFFUSION.posterior(
+            torch.full((1, 1, 1, 1), x0), torch.full((1, 1, 1, 1), x_t), torch.tensor([t])
+        )
+        assert found.item() == pytest.approx(mean, rel=1e-5)
+        assert log_variance.item() == pytest.approx(-math.log(precision), abs=1e-5)
+
+
+@pytest.mark.parametrize("t", [1, 2, 30, 500, 998, 999])
+def test_variational_term_is_the_closed_form_divergence(t):
+    """Against torch.distributions in float64, with alphas and means built here from the definitions."""
+    x0, noise, steps, output = batch([t] * 5)
+    x0, noise, output = x0.double(), noise.double(), output.double()
+    before, after, alpha = math.prod(ALPHAS[:t]), math.prod(ALPHAS[: t + 1]), ALPHAS[t]
+    x_t = math.sqrt(after) * x0 + math.sqrt(1 - after) * noise
+
+    def posterior_mean(x0):
+        return (math.sqrt(before) * (1 - alpha) * x0 + math.sqrt(alpha) * (1 - before) * x_t) / (1 - after)
+
+    small, large = (1 - alpha) * (1 - before) / (1 - after), 1 - alpha
+    predicted_x0 = (x_t - math.sqrt(1 - after) * output[:, :3]) / math.sqrt(after)
+    fraction = (output[:, 3:] + 1) / 2
+    deviation = (large**fraction * small ** (1 - fraction)).sqrt()
+    expected = kl_divergence(
+        Normal(posterior_mean(x0), math.sqrt(small)), Normal(posterior_mean(predicted_x0), deviation)
+    )
+
+    simple, variational = losses(x0.float(), noise.float(), steps, output.float())
+    assert torch.allclose(variational.double(), expected.mean((1, 2, 3)) / math.log(2), rtol=2e-4, atol=1e-9)
+    assert torch.allclose(simple.double(), (output[:, :3] - noise).square().mean((1, 2, 3)), rtol=1e-5)
+
+
+def test_first_step_is_the_likelihood_of_its_bin():
+    """t = 0: minus log2 of the probability of the bin of half width 1/255 under the model (scipy's normal)."""
+    x0, noise, t, output = batch([0] * 6)
+    x0 = x0.clamp(-1, 1)  # the outermost bins too
+    _, variational = losses(x0, noise, t, output)
+    beta0, beta1 = 1 - ALPHAS[0], 1 - ALPHAS[1]
+    small = beta1 * beta0 / (1 - ALPHAS[0] * ALPHAS[1])  # the posterior's variance at t = 1 stands in at t = 0
+    fraction = (output[:, 3:].double() + 1) / 2
+    scale = (beta0**fraction * small ** (1 - fraction)).sqrt().numpy()
+    mean = (x0.double() + math.sqrt(beta0 / ALPHAS[0]) * (noise - output[:, :3]).double()).numpy()
+    x = x0.double().numpy()
+    upper = stats.norm.cdf((x + 1 / 255 - mean) / scale)
+    lower = stats.norm.cdf((x - 1 / 255 - mean) / scale)
+    upper[x > 0.999], lower[x < -0.999] = 1, 0
+    expected = -torch.from_numpy(upper - lower).log2().mean((1, 2, 3))
+    # 3e-3: the tanh approximation of the normal distribution function, kept as in DiT
+    assert torch.allclose(variational.double(), expected, rtol=3e-3)
+
+
+def test_bins_cover_everything_once():
+    x = torch.linspace(-1, 1, 256)
+    for mean, scale in ((0.0, 0.3), (0.9, 0.5), (-2.0, 1.0)):
+        log_likelihood = discretized_gaussian_log_likelihood(x, torch.tensor(mean), torch.tensor(scale).log())
+        assert log_likelihood.exp().sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_loss_agrees_with_diffusers_posterior():
+    """Mean and variance of the model's step, seen through DDPMScheduler with learned_range, at consecutive steps."""
+    scheduler = DDPMScheduler(1000, variance_type="learned_range", clip_sample=False)
+    for t in (1, 7, 250, 999):
+        x0, noise, steps, output = batch([t] * 2)
+        x_t = DIFFUSION.add_noise(x0, noise, steps)
+        drawn = [scheduler.step(output, t, x_t, generator=torch.Generator().manual_seed(1)).prev_sample]
+        drawn += [scheduler.step(output, t, x_t, generator=torch.Generator().manual_seed(2)).prev_sample]
+        first, second = (torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+        deviation = (drawn[0] - drawn[1]) / (first - second)
+        log_variance = DIFFUSION.log_variance(output[:, 3:], steps)
+        mean, _ = DIFFUSION.posterior(DIFFUSION.predict_x0(x_t, output[:, :3], steps), x_t, steps)
+        assert torch.allclose(deviation, (log_variance / 2).exp(), rtol=2e-2, atol=1e-5)
+        assert torch.allclose(drawn[0] - (log_variance / 2).exp() * first, mean, atol=2e-3)  # their betas are float32
+
+
+def test_variational_part_trains_the_variance_alone():
+    x0, noise, t, output = batch([0, 3, 400, 999])
+    output.requires_grad_()
+    losses(x0, noise, t, output)[1].sum().backward()
+    assert output.grad[:, :3].abs().max() == 0
+    assert (output.grad[:, 3:].flatten(1).abs().max(1).values > 0).all()
+
+
+def test_simple_part_trains_the_noise_alone():
+    x0, noise, t, output = batch([0, 3, 400, 999])
+    output.requires_grad_()
+    losses(x0, noise, t, output)[0].sum().backward()
+    assert torch.allclose(output.grad[:, :3], 2 * (output[:, :3] - noise) / noise[0].numel())
+    assert output.grad[:, 3:].abs().max() == 0
+
+
+def test_each_image_has_its_own_loss():
+    """In a mixed batch, time step 0 among others, every image's loss is the one it has alone."""
+    x0, noise, t, output = batch([0, 1, 0, 500, 999])
+    together = torch.stack(losses(x0, noise, t, output))
+    for i in range(len(t)):
+        one = slice(i, i + 1)
+        alone = torch.stack(losses(x0[one], noise[one], t[one], output[one]))
+        assert torch.equal(together[:, one], alone)
+
+
+def test_float32_under_autocast_and_from_bfloat16():
+    x0, noise, t, output = batch([0, 1, 500, 999])
+    output = output.bfloat16()
+    expected = torch.stack(losses(x0, noise, t, output.float()))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.stack(losses(x0, noise, t, output))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
+def test_never_asks_the_device():
+    """On the meta device, where every .item() or data-dependent branch is an error."""
+    diffusion = Diffusion().to("meta")
+    x = torch.empty(4, 3, 8, 8, device="meta")
+    t = torch.empty(4, dtype=torch.int64, device="meta")
+    simple, variational = diffusion.losses(torch.cat([x, x], 1), x, diffusion.add_noise(x, x, t), x, t)
+    assert simple.shape == variational.shape == (4,)
+
+
+def test_one_graph_under_compile():
+    """No graph breaks; the traced loss and its gradient are the eager ones."""
+    x0, noise, t, output = batch([0, 1, 500, 999])
+    compiled = torch.compile(losses, backend="aot_eager", fullgraph=True)
+    assert torch.equal(torch.stack(compiled(x0, noise, t, output)), torch.stack(losses(x0, noise, t, output)))
+
+
+def test_shorter_process_ends_in_noise_too():
+    short = Diffusion(100)
+    assert short.alphas_cumprod[-1] == pytest.approx(Diffusion().alphas_cumprod[-1].item(), rel=0.6)
+    x0, noise, t, output = batch([50])
+    x_t = short.add_noise(x0, noise, t)
+    assert short.losses(output, x0, x_t, noise, t)[1].item() > 0

@@ -1,0 +1,123 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers.tiny_runs import environment, write_latents
+
+from mpdit.data.latents import Latents
+from mpdit.training.batches import PREFETCH, Batches
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory):
+    return Latents(write_latents(tmp_path_factory.mktemp("data") / "latents", posterior=True))
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory):
+    return Latents(write_latents(tmp_path_factory.mktemp("data") / "latents", shape=(1, 6, 6), pixels=True))
+
+
+def test_each_epoch_is_a_permutation_and_batches_run_on_over_its_end(latents):
+    batches = Batches(latents, seed=3, batch_size=8)
+    stream = torch.cat([batches.indices(step) for step in range(1, 20)])  # 152 rows of 50
+    epochs = stream[:150].view(3, 50)
+    for epoch in epochs:
+        assert epoch.sort().values.tolist() == list(range(50))
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_a_batch_larger_than_the_data_takes_several_epochs(latents):
+    rows = Batches(latents, seed=3, batch_size=120).indices(2)
+    assert torch.bincount(rows, minlength=50).tolist() == pytest.approx([2] * 50, abs=1)
+    assert len(rows) == 120
+
+
+def test_the_order_depends_on_the_seed_and_the_step_alone(latents):
+    forwards = Batches(latents, seed=3, batch_size=8)
+    ordered = [forwards.indices(step) for step in range(1, 15)]
+    assert torch.equal(Batches(latents, seed=3, batch_size=8).indices(14), ordered[13])  # a resumed run
+    assert not torch.equal(Batches(latents, seed=4, batch_size=8).indices(14), ordered[13])
+
+
+def test_pixels_come_whitened_as_the_store_says(pixels):
+    batches = Batches(pixels, seed=0, batch_size=8)
+    x, labels = batches(5)
+    expected, expected_labels = pixels.batch(batches.indices(5))
+    torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-6)
+    assert x.dtype == torch.float32 and torch.equal(labels, expected_labels)
+
+
+def test_the_posterior_is_drawn_anew_each_time_with_the_stored_deviation(latents):
+    batches = Batches(latents, seed=0, batch_size=50)
+    mean, scale = latents.mean.astype(np.float64), 2.0
+    drawn = []
+    for step in range(1, 401):
+        order = batches.indices(step).argsort()
+        drawn.append(batches(step)[0][order].double() * scale + 0.3)
+    drawn = torch.stack(drawn)
+    torch.testing.assert_close(drawn.mean(0), torch.from_numpy(mean), rtol=0, atol=0.15)  # 6 errors of the mean
+    torch.testing.assert_close(drawn.std(0), torch.from_numpy(latents.std.astype(np.float64)), rtol=0.25, atol=0)
+
+
+@pytest.mark.parametrize("store", ["latents", "pixels"])
+def test_read_from_disk_is_the_same_as_resident(store, request):
+    store = request.getfixturevalue(store)
+    resident, mapped = (Batches(store, seed=1, batch_size=8, resident=resident) for resident in (True, False))
+    for step in (1, 2, 3, 7, 8, 3):  # jumps, too
+        for ours, theirs in zip(resident(step), mapped(step), strict=True):
+            assert torch.equal(ours, theirs)
+    assert len(mapped._ahead) == PREFETCH
+    assert mapped.waited > 0 and resident.waited == 0
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_ranks_share_the_global_batch(latents, resident):
+    whole = Batches(latents, seed=1, batch_size=12, resident=resident)
+    parts = [Batches(latents, 1, 12, rank=rank, world=3, resident=resident) for rank in range(3)]
+    for step in (1, 5):
+        x, labels = whole(step)
+        shares = [part(step) for part in parts]
+        assert torch.equal(torch.cat([share[0] for share in shares]), x)
+        assert torch.equal(torch.cat([share[1] for share in shares]), labels)
+
+
+def test_latents_that_do_not_fit_stay_on_disk(latents, monkeypatch):
+    monkeypatch.setattr("mpdit.training.batches._free_memory", lambda device: 100)
+    assert not Batches(latents, 0, 8).resident
+    monkeypatch.setattr("mpdit.training.batches._free_memory", lambda device: 10**9)
+    assert Batches(latents, 0, 8).resident
+
+
+GROWTH = """
+import sys
+import psutil
+from mpdit.data import Batches
+from mpdit.data.latents import Latents
+
+small, large = map(Latents, sys.argv[1:])
+Batches(small, 0, 8, resident=True)(1)  # what is loaded once, at first use
+before = psutil.Process().memory_info().rss
+batches = Batches(large, 0, 8, resident=True)
+print(psutil.Process().memory_info().rss - before)
+"""
+
+
+def test_resident_latents_are_held_once(latents, tmp_path):
+    """In a process of its own: in this one earlier tests have left free memory, in which they may find room."""
+    large = Latents(write_latents(tmp_path / "latents", count=2_000, shape=(4, 64, 64)))  # 66 MB
+    command = [sys.executable, "-c", GROWTH, str(latents.folder), str(large.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    rest = 10_000_000
+    assert large.mean.nbytes - rest < int(done.stdout) < large.mean.nbytes + rest
+    batches = Batches(large, 0, 8, resident=True)
+    torch.testing.assert_close(batches(1)[0], large.batch(batches.indices(1))[0])
+
+
+def test_large_latents_are_copied_in_pieces(latents, monkeypatch):
+    whole = Batches(latents, 0, 8, resident=True)(1)
+    monkeypatch.setattr("mpdit.training.batches.PIECE", 7 * latents.mean[0].nbytes)
+    assert all(torch.equal(*pair) for pair in zip(whole, Batches(latents, 0, 8, resident=True)(1), strict=True))

@@ -1,0 +1,100 @@
+import errno
+import re
+
+import pytest
+import torch
+from helpers.limits import largest_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from mpdit.training import checkpoint
+
+
+def save(folder, step, size=5):
+    tensors = {"model/weight": torch.randn(size, size), "optimizer/step": torch.tensor(float(step))}
+    return checkpoint.save(folder, step, tensors, {"step": str(step), "spec": '{"run": "file_sha256"}'}), tensors
+
+
+def steps(folder):
+    return [step for step, _ in checkpoint.list_checkpoints(folder)]
+
+
+def test_what_is_saved_comes_back_to_the_bit(tmp_path):
+    path, tensors = save(tmp_path, 7)
+    assert path.name == "step-00000007.safetensors"
+    assert checkpoint.find_damage(path) is None
+    assert checkpoint.read_metadata(path)["spec"] == '{"run": "file_sha256"}'
+    loaded = load_file(path)
+    assert loaded.keys() == tensors.keys()
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+
+
+def test_one_changed_byte_anywhere_is_noticed(tmp_path):
+    path, _ = save(tmp_path, 7, size=2)
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        for mask in (1, 32, 128):  # 32 turns lower case to upper: the digits of the seal itself
+            broken = bytearray(whole)
+            broken[position] ^= mask
+            path.write_bytes(broken)
+            assert checkpoint.find_damage(path) is not None, (position, mask)
+
+
+def test_missing_and_added_bytes_are_noticed(tmp_path):
+    path, _ = save(tmp_path, 7, size=2)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert checkpoint.find_damage(path) is not None, length
+    path.write_bytes(whole + b"\0")
+    assert checkpoint.find_damage(path) == "its content does not match its SHA-256"
+
+
+def test_the_last_two_are_kept(tmp_path):
+    for step in (5, 10, 15, 20):
+        save(tmp_path, step)
+    assert steps(tmp_path) == [15, 20]
+    save(tmp_path, 20)
+    assert steps(tmp_path) == [15, 20]
+
+
+def test_a_damaged_newest_is_reported_and_the_one_before_it_is_used_and_kept(tmp_path):
+    good, _ = save(tmp_path, 5)
+    newest, _ = save(tmp_path, 10)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    lines = []
+    assert checkpoint.newest(tmp_path, lines.append) == good
+    assert lines == [
+        f"{newest}: damaged checkpoint (its content does not match its SHA-256), left aside: the one before it is used"
+    ]
+    save(tmp_path, 8)  # training went on from step 5
+    assert steps(tmp_path) == [5, 8]
+
+
+def test_without_an_undamaged_checkpoint_there_is_none(tmp_path):
+    lines = []
+    assert checkpoint.newest(tmp_path / "missing", lines.append) is None
+    assert lines == []
+    save(tmp_path, 5)[0].write_bytes(b"")
+    assert checkpoint.newest(tmp_path, lines.append) is None
+    assert len(lines) == 1
+
+
+def test_a_write_that_the_system_refuses_leaves_everything_as_it_was(tmp_path):
+    save(tmp_path, 5)
+    save(tmp_path, 10)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with largest_file(4096), pytest.raises(OSError) as error:
+        save(tmp_path, 15, size=100)
+    assert error.value.errno == errno.EFBIG
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_full_disk_is_an_operating_system_error(tmp_path, monkeypatch):
+    def full(*_, **__):  # what safetensors raises there, seen on a full tmpfs
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match=re.escape("No space left on device")) as error:
+        save(tmp_path, 5)
+    assert error.value.errno == errno.ENOSPC
