@@ -39,7 +39,7 @@ LAYERS = {"efficientnet-lite0": ("efficientnet-lite0", "1280"), "inception": ("i
 class Extractor:
     """A network whose features are compared. Call it on images: uint8 (N, H, W, 3) -> float32 (N, D)."""
 
-    name: str  # a key of metrics.FEATURES
+    name: str  # a key of metric_names.FEATURES
     hash: str  # 16 hex digits of a SHA-256 over the weights and how images are prepared
     network: FeatureExtractorBase
     device: torch.device
@@ -63,7 +63,7 @@ def dimension(name: str) -> int:
 
 
 def load_extractor(name: str, weights: str | Path | None = None, device: str = "auto") -> Extractor:
-    """The extractor `name`, one of metrics.FEATURES, on `device`: auto (CUDA where there is any), cpu or cuda.
+    """The extractor `name`, one of metric_names.FEATURES, on `device`: auto (CUDA where there is any), cpu or cuda.
 
     `weights` is Inception's: a .pth file in torch-fidelity's conversion; without one it is downloaded, once, to torch's
     cache. On CUDA convolutions are kept in full float32 (no TF32, for the whole process), so that scores from different

@@ -1,7 +1,6 @@
 """Features -> statistics -> distance: the Fréchet distance (FID) and the kernel distance (KID), on torch-fidelity.
 
-Features come from `features`. Importing this module loads neither torch nor torch-fidelity, so that tables and
-configurations can ask for the names of features and metrics.
+Features come from `features`. Importing this module loads neither torch nor torch-fidelity.
 """
 
 import zipfile
@@ -15,23 +14,9 @@ import numpy as np
 from ..system.errors import UserError
 from ..system.files import file_hash, replacing
 
-# The network whose features are compared; a Fréchet distance is called FID only where that network is Inception.
-FEATURES = {"inception": "Inception", "efficientnet-lite0": "EfficientNet-Lite0"}
-
 KID_SUBSETS = 50
 KID_SUBSET_SIZE = 1000
 KID_FEATURES = 10_000  # rows of real features that a reference keeps for KID: 51 MB at 1280 dimensions, 82 MB at 2048
-
-
-def metric_label(features: str, metric: str = "fid") -> str:
-    """How a metric (`fid` or `kid`) of these features is headed in tables and figures.
-
-    `FID` and `KID` for Inception's features, `FD (EfficientNet-Lite0)` and `KD (EfficientNet-Lite0)` for the built-in
-    ones, whose values are on another scale and compare with nothing published.
-    """
-    if features == "inception":
-        return metric.upper()
-    return f"{metric.upper().replace('I', '')} ({FEATURES[features]})"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -150,7 +135,7 @@ class Reference:
 
     name: str  # of the data set, or of the file
     hash: str  # of its images, in order, and of the features' hash; or of the file
-    features: str  # a key of FEATURES
+    features: str  # a key of metric_names.FEATURES
     features_hash: str  # of the network's weights and of how images are prepared for it
     count: int | float  # real images; NaN: unknown
     mu: np.ndarray  # (D,) float64, over all of them

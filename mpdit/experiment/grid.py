@@ -19,6 +19,7 @@ from ..system.errors import UserError
 from ..system.files import read_json
 from .fields import Kind, boolean, choice, integer, list_of, optional, real, slug, text
 from .ladder import LADDER, MODELS, MODULATIONS, parse_model, resolve
+from .published import is_published
 from .schedule import SCHEDULES, snapshot_steps
 
 REQUIRED = object()
@@ -89,13 +90,6 @@ AXES: dict[str, Kind] = {
 # A block may override these sections, key by key.
 OVERRIDES = ("training", "sampling")
 STATISTICS = (".npz", ".pt", ".pth")  # how a `scoring.reference` of precomputed statistics ends; others are images
-# What the paper trained: its numbers (paper.PAPER_FID) are printed beside such runs only, and only where they were
-# sampled and scored as the paper did (paper.PAPER_PROTOCOL).
-PAPER_DATA = {"name": "imagenet128", "resolution": 128}
-PAPER_RECIPE = (
-    "steps", "batch_size", "schedule", "warmup_steps", "decay_start", "betas", "label_dropout", "gradient_clip",
-)  # fmt: skip  # fields of `training` at their defaults; the others say how, not what
-PAPER_RATES = {"A": 1e-4, "B": 1e-4, "C": 1e-2, "D": 1e-2, "E": 1e-2}
 
 
 def _checked(where: str, kind: Kind, value):
@@ -147,10 +141,6 @@ def read_data(text: str) -> dict:
         return check_data(json.loads(text))
     except json.JSONDecodeError as error:
         raise UserError(f"DATA_JSON: not valid JSON ({error}): must be a file or a JSON mapping") from None
-
-
-def _as_list(value):
-    return list(value) if isinstance(value, tuple) else value
 
 
 def read_experiment(text: str) -> "Experiment":
@@ -213,17 +203,6 @@ class Run:
         rest = {"fields": asdict(resolve(self.config)), "size": asdict(size), "data": self.data, "training": training}
         axes = (self.model.replace("/", "-"), self.config, self.modulation, f"lr{self.lr:g}", f"seed{self.seed}")
         return "-".join((*axes, digest(rest)))
-
-    @property
-    def paper_setting(self) -> bool:
-        """Whether this is one of the paper's own runs: its data in latents, its recipe, its rate for the letter."""
-        recipe = {field: SECTIONS["training"][field][1] for field in PAPER_RECIPE}
-        return (
-            all(self.data[key] == value for key, value in PAPER_DATA.items())
-            and self.data["autoencoder"] is not None
-            and all(_as_list(self.training[field]) == _as_list(value) for field, value in recipe.items())
-            and self.lr == PAPER_RATES.get(self.config)
-        )
 
     def spec(self) -> dict:
         """What `spec.json` holds: all that decides the run's weights, and `steps`."""
@@ -370,7 +349,7 @@ class Experiment:
         """How a run stands in the study: how long it trains, and whether its rate is its letter's own."""
         return {
             "steps": run.training["steps"],
-            "paper_setting": run.paper_setting,
+            "paper_setting": is_published(run),
             "standard_lr": run.lr == self.learning_rates.get(run.config),
         }
 

@@ -16,7 +16,7 @@ from ..system.errors import UserError
 
 # Each registers what it makes, in the order of reports.
 # isort: off
-from . import tables, claims, figures, dynamics, distances, probes  # noqa: F401
+from . import setting, tables, claims, figures, dynamics, distances, probes  # noqa: F401
 from .tables import PAPER_FID
 # isort: on
 

@@ -138,7 +138,7 @@ def _score_figure(data, panels, x: str, dress, finish=None, shown=lambda rows: r
     `dress(axes, rows)` sets up the axes once the lines are there, `finish(axes, lines, rows)` adds what a figure has of
     its own, `shown(rows)` picks the scores that are drawn, `told` is said beneath.
     """
-    from ..evaluation.metrics import metric_label
+    from ..experiment.metric_names import metric_label
 
     runs, fid = data["runs"], data["fid"]
     fid = fid.assign(ema_width=fid["ema_width"].astype(object).fillna("none"))

@@ -14,7 +14,7 @@ PAPER_FID = {
     ("DiT-S/2", "E", "scale_rotate"): 70.86,
     ("DiT-S/2", "E", "scale"): 72.03,
 }
-# How the paper sampled and scored: columns of summary.PROTOCOL. What it trained is experiment.Run.paper_setting.
+# How the paper sampled and scored: columns of summary.PROTOCOL. What it trained is in `setting`.
 PAPER_PROTOCOL = {
     "sampler": "ddpm",
     "steps": 250,

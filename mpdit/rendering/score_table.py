@@ -52,7 +52,7 @@ def table(
     `change` and `bold` say in the notes what those are; `cost` is the frame (or None) that step times come from, where
     the table has them. Of CSV, the CSV has what the rows have.
     """
-    from ..evaluation.metrics import metric_label
+    from ..experiment.metric_names import metric_label
 
     columns = {head: COLUMNS[head] for head in columns}
     columns |= {_heading(key): lambda row, key=key: tables.value(row[key]) for key in summary.varying(rows)}

@@ -15,7 +15,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from mpdit.evaluation import features
 from mpdit.evaluation.features import bundled_weights, efficientnet_lite0, load_extractor, prepare
-from mpdit.evaluation.metrics import FEATURES, Moments, frechet_distance, kernel_distance
+from mpdit.evaluation.metrics import Moments, frechet_distance, kernel_distance
+from mpdit.experiment.metric_names import FEATURES
 from mpdit.system.errors import UserError
 
 

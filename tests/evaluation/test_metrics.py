@@ -10,19 +10,12 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from mpdit.evaluation import metrics
-from mpdit.evaluation.metrics import Moments, Reference, Reservoir, frechet_distance, kernel_distance, metric_label
+from mpdit.evaluation.metrics import Moments, Reference, Reservoir, frechet_distance, kernel_distance
 from mpdit.system.errors import UserError
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def test_only_inception_makes_an_fid():
-    assert metric_label("inception") == "FID"
-    assert metric_label("inception", "kid") == "KID"
-    assert metric_label("efficientnet-lite0") == "FD (EfficientNet-Lite0)"
-    assert metric_label("efficientnet-lite0", "kid") == "KD (EfficientNet-Lite0)"
 
 
 def test_importing_metrics_loads_no_torch():

@@ -133,18 +133,6 @@ def standing(key: str, **changes) -> dict:
     return {(run["config"], run["lr"]): run[key] for run in plan["runs"]}
 
 
-def test_the_papers_setting_is_its_data_recipe_and_rate():
-    whole = {("A", 1e-4): True, ("E", 1e-2): True, ("E", 1e-4): False}
-    assert standing("paper_setting") == whole
-    assert standing("paper_setting", sampling={"count": 5_000, "ema_width": [0.05, 0.1]}) == whole  # the rows' matter
-    assert standing("paper_setting", training={"precision": "float32", "snapshots": 16}) == whole
-    for change in ({"steps": 100_000}, {"batch_size": 128}, {"warmup_steps": 0}, {"betas": [0.9, 0.999]}):
-        assert not any(standing("paper_setting", training=change).values()), change
-    for change in ({"resolution": 64}, {"name": "imagenet"}, {"autoencoder": None}):
-        assert not any(standing("paper_setting", data={**PAPER["data"], **change}).values()), change
-    assert not Experiment(SMALL).plan("table1")["runs"][0]["paper_setting"]
-
-
 def test_the_plan_says_which_rate_is_the_letters_own():
     assert standing("standard_lr") == {("A", 1e-4): True, ("E", 1e-2): True, ("E", 1e-4): False}
 

@@ -11,6 +11,7 @@ import yaml
 
 from mpdit.experiment.grid import Experiment
 from mpdit.model.dit import create_model
+from mpdit.paper.setting import is_in_paper_setting
 from mpdit.planning.jobs import RULES, Data, Study
 from mpdit.planning.sizes import AutoencoderSize
 
@@ -53,7 +54,7 @@ def test_names_of_runs_stay_what_they_are(name, run):
 
 def test_the_papers_configuration_is_the_papers():
     experiment = shipped("imagenet128")
-    assert all(run.paper_setting for name in ("table1", "table2") for run in experiment.blocks[name].runs)
+    assert all(is_in_paper_setting(run) for name in ("table1", "table2") for run in experiment.blocks[name].runs)
     assert len(experiment.blocks["table1"].runs) == 15
     assert {run.seed for run in experiment.blocks["table2"].runs} == set(range(5))
     rates = {(run.config, run.lr) for run in experiment.blocks["learning_rate"].runs}

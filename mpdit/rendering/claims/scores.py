@@ -91,7 +91,7 @@ def _score(ours: Side, base: Side, difference: str, fid_only: bool, study: Mappi
 
 def _metric(drawn) -> tuple[str, str]:
     """fid, or kid where samples are fewer than features (as far as there is one); and its name."""
-    from ...evaluation.metrics import metric_label
+    from ...experiment.metric_names import metric_label
 
     metric = "kid" if _deficient(drawn) and drawn["kid"].notna().any() else "fid"
     return metric, metric_label(drawn["features"].iloc[0], metric)
