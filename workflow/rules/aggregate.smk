@@ -66,10 +66,10 @@ rule cost:
     output:
         "results/cost.csv",
     threads: experiment.execution["threads"]
-    params:
-        measured=options(experiment.measured()),
     resources:
         gpu=GPU,
+    params:
+        measured=options(experiment.measured()),
     shell:
         ON_GPU + " cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution[device]}"
         " {COMPILE} --output {output}"

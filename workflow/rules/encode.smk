@@ -9,7 +9,9 @@
 SHARDS = experiment.execution["shards"]
 DECODERS = experiment.execution["encode_workers"]
 ENCODING_GPU = GPU if experiment.data["autoencoder"] else 0
-ENCODE = f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution['device']}"
+ENCODE = (
+    f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution['device']}"
+)
 UNFINISHED = "(?!)" if Path(LATENTS).exists() else re.escape(experiment.data_name)  # the former matches nothing
 
 
@@ -53,11 +55,11 @@ rule encode:
         "results/latents/{data}/manifest.json",
     wildcard_constraints:
         data=UNFINISHED,
-    params:
-        shards=f"--shards {SHARDS}" if SHARDS > 1 else "",
     priority: 2
     threads: 1 if SHARDS > 1 else max(1, DECODERS)
     resources:
         gpu=0 if SHARDS > 1 else ENCODING_GPU,
+    params:
+        shards=f"--shards {SHARDS}" if SHARDS > 1 else "",
     shell:
         ENCODE + " {params.shards} --workers {DECODERS}"

@@ -20,7 +20,9 @@ def read_by(name):
         files.append("results/cost.csv")
     if "samples" in subjects:
         plan = experiment.plan(*([block] if block else experiment.blocks))["runs"]
-        files += [f"results/runs/{run['run']}/{Path(score).parent}/samples.npz" for run in plan for score in run["scores"]]
+        files += [
+            f"results/runs/{run['run']}/{Path(score).parent}/samples.npz" for run in plan for score in run["scores"]
+        ]
     return [f"{folder}/plan.json", *files]
 
 
@@ -43,7 +45,9 @@ rule table:
     input:
         data=lambda wildcards: read_by(wildcards.name),
         # The figures of a table's block come with it.
-        figures=lambda wildcards: [FIGURES[name] for name in FIGURES if BLOCK[name] and BLOCK[name] == BLOCK[wildcards.name]],
+        figures=lambda wildcards: [
+            FIGURES[name] for name in FIGURES if BLOCK[name] and BLOCK[name] == BLOCK[wildcards.name]
+        ],
     output:
         in_report("results/{name}.csv", "Tables"),
         multiext("results/{name}", ".md", ".tex"),
