@@ -14,6 +14,8 @@ make their steps in turn, so that other work on the machine meets all alike.
 import argparse
 from pathlib import Path
 
+from ..system.device import add_device_argument
+
 COLUMNS = (
     "model", "config", "modulation", "form", "parameters", "flops", "step_seconds", "relative", "relative_low",
     "relative_high", "rounds", "device", "threads",
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="CSV")
     parser.add_argument("--rounds", type=int, default=40, help="steps timed of each (%(default)s)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="(%(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_argument(parser)
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="(on CUDA)")
 
@@ -90,6 +92,7 @@ def _measure(
 
     from ..experiment.ladder import resolve
     from ..model.dit import create_model
+    from ..system.device import device_name
     from ..training.step_time import flops, relative_time, step_times, training_step
 
     on_cuda = device.type == "cuda"
@@ -124,7 +127,7 @@ def _measure(
             "parameters": sum(parameter.numel() for parameter in models[variant].parameters()),
             "flops": flops(models[variant]), "step_seconds": f"{statistics.median(seconds):.6g}",
             "relative": f"{relative:.4f}", "relative_low": f"{low:.4f}", "relative_high": f"{high:.4f}",
-            "rounds": args.rounds, "device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+            "rounds": args.rounds, "device": device_name(device),
             "threads": args.threads,
         })  # fmt: skip
     return rows

@@ -25,6 +25,7 @@ from ..data.pictures import Source, open_source, save_index
 from ..data.shards import Shards
 from ..experiment.grid import read_data
 from ..system.console import Progress
+from ..system.device import add_device_argument
 from ..system.errors import UserError
 from ..system.interruption import STATUS, Interrupted, Interruption, snakemake_ancestors
 from ..system.lock import exclusive
@@ -38,7 +39,7 @@ def add_arguments(parser) -> None:
     parts.add_argument("--shard", type=_part, metavar="i/N", help="encode the i-th of N parts, counted from 1")
     parts.add_argument("--list", action="store_true", help="list the pictures, for shards to come; encode none")
     parser.add_argument("--workers", type=_count_or_none, default=0, metavar="N", help="processes that decode (none)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the autoencoder runs")
+    add_device_argument(parser, "the autoencoder")
 
 
 def main(args) -> int:

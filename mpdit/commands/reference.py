@@ -12,6 +12,8 @@ many) are drawn at random and compared with the statistics of all the others, so
 perfect model would score about the floor. Precomputed statistics have no floor, no rows and no count.
 """
 
+from ..system.device import add_device_argument
+
 
 def add_arguments(parser):
     parser.add_argument("data", metavar="DATA_JSON", help="the data section: a JSON file, or the JSON itself")
@@ -19,7 +21,7 @@ def add_arguments(parser):
     parser.add_argument("--features", required=True, help="efficientnet-lite0 (built in) or inception")
     parser.add_argument("--weights", help="Inception's weights as torch-fidelity converts them (default: download)")
     parser.add_argument("--count", type=int, required=True, help="how many samples will be compared with the reference")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_argument(parser, "the feature extractor")
     parser.add_argument("--output", required=True, help="the .npz to write")
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..system.console import Progress
+from ..system.device import add_device_argument, choose_device
 from ..system.errors import UserError
 from ..system.files import read_json, replacing, write_json
 from ..system.provenance import commit
@@ -35,7 +36,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--step", type=int, help="training step of the weights (default: the last)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--batch-size", type=int, default=256, help="images drawn at once (default 256)")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    add_device_argument(parser)
     parser.add_argument("--precision", default="float32", help="of the model: float32 (default) or bfloat16")
 
 
@@ -86,7 +87,7 @@ def _draw(args, spec: dict, trained: dict, ema_width: float | None, step: int) -
     if latents.fingerprint != trained["latents"]:
         found, right = latents.fingerprint[:12], trained["latents"][:12]
         raise UserError(f"{args.latents}: fingerprint {found}: must be {right}, which {args.run} was trained on")
-    device = _device(args.device)
+    device = choose_device(args.device)
     model, residual = _load_model(args.run, spec, latents, ema_width, step, device)
     torch.set_float32_matmul_precision("high")  # TF32 where there is such a thing
 
@@ -140,16 +141,6 @@ def _ema_width(text: str) -> float | None:
         return None if text == "none" else float(text)
     except ValueError:
         raise UserError(f"--ema-width: {text!r}: must be a relative width such as 0.05, or none") from None
-
-
-def _device(name: str):
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device: {name!r}: must be auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device: cuda: must be cpu or auto where torch finds no CUDA device")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _write_diverged(args, step: int, protocol: dict) -> None:

@@ -8,6 +8,8 @@ Out: a CSV of one row: the run's axes, how it was sampled, what it was compared 
      reference_count, KID and the floor. The header alone where there are no samples because the run diverged.
 """
 
+from ..system.device import add_device_argument
+
 PROTOCOL = (
     "run", "model", "config", "modulation", "lr", "seed", "data",
     "sampler", "steps", "guidance", "count", "ema_width", "step", "sampling_seed",
@@ -22,7 +24,7 @@ def add_arguments(parser):
     parser.add_argument("samples", metavar="SAMPLES", help="the samples.npz to score")
     parser.add_argument("--reference", required=True, help="the .npz of `mpdit reference`")
     parser.add_argument("--weights", help="Inception's weights as torch-fidelity converts them (default: download)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_argument(parser, "the feature extractor")
     parser.add_argument("--output", required=True, help="the CSV to write")
 
 

@@ -16,6 +16,8 @@ Every run is shown the same images with the same noise: those of the latents, ev
 import argparse
 from pathlib import Path
 
+from ..system.device import add_device_argument
+
 COLUMNS = ("run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation", "magnitude")
 BATCH = 64
 CORRELATIONS = (0.0, 0.5, 0.9, 0.99)
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--snapshots", type=int, default=16, metavar="N",
         help="at most so many snapshots, evenly spaced, the last always (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_argument(parser)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -52,10 +54,9 @@ def main(args: argparse.Namespace) -> None:
 
 
 def _trace(args: argparse.Namespace, spec: dict, trained: dict) -> list[dict]:
-    import torch
-
     from ..data.latents import Latents
     from ..model.dit import model_of_run
+    from ..system.device import choose_device
     from ..system.errors import UserError
     from ..training import ema
 
@@ -68,7 +69,7 @@ def _trace(args: argparse.Namespace, spec: dict, trained: dict) -> list[dict]:
     if not steps:
         raise UserError(f"{folder}: no snapshots of EMA width {width:g}: must be there after training")
 
-    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(args.device)
     model = model_of_run(spec, latents).to(device).eval()
     batches = _batches(latents, args.images, device)
     about = {"step": 0, "ema_width": ""}

@@ -14,6 +14,8 @@ import os
 import sys
 from pathlib import Path
 
+from ..system.device import add_device_argument
+
 
 def add_arguments(parser):
     parser.add_argument("spec", type=Path, metavar="SPEC", help="the run's spec.json")
@@ -22,7 +24,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="trained.json of the run's folder")
     # How the run is executed; none of this is a part of what it is.
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_device_argument(parser)
     parser.add_argument("--devices", type=_count, default=1, metavar="N", help="processes, one a device (1)")
     parser.add_argument("--threads", type=_count, metavar="N", help="CPU threads (OMP_NUM_THREADS, else 1)")
     parser.add_argument("--log-every", type=_count, default=50, metavar="STEPS", help="(50)")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..system.device import choose_device
 from ..system.errors import UserError
 from .decode_workers import decoded
 from .latents_writer import ChannelStatistics
@@ -181,11 +182,8 @@ def _autoencoder_encoder(name: str, resolution: int, channels: int, device: str)
 
     from .latents import describe_autoencoder, downsampling, encode_images, load_autoencoder
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device: cuda: there is none that torch can use: must be cpu or auto")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    autoencoder = load_autoencoder(name, device)
+    chosen = choose_device(device)
+    autoencoder = load_autoencoder(name, chosen)
     if resolution % downsampling(autoencoder):
         raise UserError(f"data.resolution: {resolution}: must be a multiple of {downsampling(autoencoder)} for {name}")
     wanted = autoencoder.config.in_channels
@@ -196,7 +194,7 @@ def _autoencoder_encoder(name: str, resolution: int, channels: int, device: str)
     def encode_crops(crops: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
         padded = np.zeros((size, *crops.shape[1:]), dtype=np.uint8)  # always as many, for the same last bits
         padded[: len(crops)] = crops
-        batch = torch.from_numpy(padded).to(device).permute(0, 3, 1, 2)
+        batch = torch.from_numpy(padded).to(chosen).permute(0, 3, 1, 2)
         encoded = encode_images(autoencoder, batch.expand(-1, wanted, -1, -1))
         stored = {
             key: latent[: len(crops)].half().cpu()

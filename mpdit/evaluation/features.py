@@ -24,6 +24,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torch_fidelity.registry import register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
+from ..system.device import choose_device
 from ..system.errors import UserError
 
 IMAGE_SIZE = 96  # of EfficientNet-Lite0's input: five halvings leave 3 x 3 positions to pool over
@@ -71,10 +72,7 @@ def load_extractor(name: str, weights: str | Path | None = None, device: str = "
     """
     if name not in LAYERS:
         raise UserError(f"features: {name!r}: must be one of {', '.join(LAYERS)}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: cuda: must be cpu or auto, torch finds no CUDA here")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = choose_device(device)
     kind, layer = LAYERS[name]
     if name == "inception":
         state = _inception_weights(weights)
@@ -91,7 +89,7 @@ def load_extractor(name: str, weights: str | Path | None = None, device: str = "
             f"weights: {weights or 'downloaded'}: of another network: must be a copy of {URL_INCEPTION_V3}"
         ) from None
     torch.backends.cudnn.allow_tf32 = False
-    return Extractor(name, _digest(state, PREPARATION[name]), network.to(device), torch.device(device))
+    return Extractor(name, _digest(state, PREPARATION[name]), network.to(chosen), chosen)
 
 
 def _digest(state: dict[str, Tensor], preparation: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..experiment.grid import data_identity
 from ..system.console import with_prefix
+from ..system.device import choose_device
 from ..system.errors import UserError
 from ..system.files import read_json
 from .jobs import Study
@@ -46,9 +47,7 @@ def find_rate(study: Study, given: float | None = None) -> Rate:
 
 def _unit(device: str) -> str:
     if device == "auto":
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(device).type
     return "core" if device == "cpu" else "GPU"
 
 

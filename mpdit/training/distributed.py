@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
+from ..system.device import choose_device
 from ..system.errors import UserError
 
 AGREE_EVERY = 4  # steps between two questions to all ranks
@@ -56,9 +57,7 @@ class Ranks:
 
 def join(device: str) -> Ranks:
     """Meet the other ranks on `device` (auto, cpu or cuda). UserError where there is no such device."""
-    kind = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device: cuda: must be auto or cpu on a machine where torch finds no CUDA device")
+    kind = choose_device(device).type
     rank, world, local = (int(os.environ.get(name, default)) for name, default in TORCHRUN.items())
     if kind == "cuda" and local >= torch.cuda.device_count():
         found = torch.cuda.device_count()

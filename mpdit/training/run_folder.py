@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file
 
+from ..system import device
 from ..system.console import duration
 from ..system.errors import UserError
 from ..system.files import read_json, replacing, write_json
@@ -284,7 +285,7 @@ def parameter_count(trainer: Trainer) -> int:
 
 
 def device_name(ranks: Ranks) -> str:
-    name = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "cpu"
+    name = device.device_name(ranks.device)
     return name if ranks.world == 1 else f"{ranks.world} x {name}"
 
 

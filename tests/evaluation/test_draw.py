@@ -144,7 +144,6 @@ def test_diverged_run_gives_a_picture_that_says_so(study, tmp_path):
         (["--count", "0"], "count: 0: must be 1 or more"),
         (["--batch-size", "0"], "--batch-size: 0: must be 1 or more"),
         (["--precision", "float16"], "--precision: 'float16': must be float32 or bfloat16"),
-        (["--device", "tpu"], "--device: 'tpu': must be auto, cpu or cuda"),
         (["--ema-width", "wide"], "--ema-width: 'wide': must be a relative width such as 0.05, or none"),
         (["--ema-width", "0.5"], "EMA width: 0.5: must be above 0 and at most 0.2887"),
         (["--step", "41"], "--step: 41: must be 1 to 40, to which"),

@@ -1,0 +1,43 @@
+"""The device that a command computes on: the `--device` option, its one interpretation, and a device's name.
+
+Torch is imported inside the functions, so that commands can declare the option before they load it.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def add_device_argument(parser: argparse.ArgumentParser, what: str = "the model") -> None:
+    """Add the option `--device`, whose value `choose_device` interprets; `what` is what runs there, for the help."""
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help=f"where {what} runs; auto is CUDA if available (%(default)s)"
+    )
+
+
+def choose_device(name: str) -> "torch.device":
+    """The device that `name` stands for: `cpu`, `cuda`, or `auto`, which is CUDA where torch finds any, else the CPU.
+
+    Raises UserError for another name, and for `cuda` where torch finds no CUDA device.
+    """
+    import torch
+
+    if name not in DEVICES:
+        raise UserError(f"--device: {name!r}: must be one of {', '.join(DEVICES)}")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError("--device: cuda: torch finds no CUDA device on this machine; use cpu or auto")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def device_name(device: "torch.device") -> str:
+    """The name of the GPU, as CUDA reports it, or "cpu"."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
