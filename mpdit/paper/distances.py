@@ -8,6 +8,7 @@ import math
 from ..rendering import style as plots
 from ..rendering import table_format as tables
 from ..rendering.lines import draw, left_out, letter_panels, model_panels, of, over_seeds, seeds_told, whole
+from ..rendering.protocol_words import phrase, shared_protocol
 from ..rendering.registry import figure
 from ..results import summary
 
@@ -179,18 +180,9 @@ def _by_protocol(panels, fid, free: str | None) -> list[tuple[str, list, object]
         scores = fid[fid["run"].isin({run for *_, members in lines for run in members["run"]})]
         varying = [key for key in keys if scores[key].nunique(dropna=False) > 1]
         for _, rows in scores.groupby(keys, sort=False, dropna=False) if len(scores) else [(None, scores)]:
-            told = [words for key in varying if (words := _words(key, rows[key].iloc[0]))]
+            told = [words for key in varying if (words := phrase(key, rows[key].iloc[0]))]
             found.append((", ".join([title, *told]), lines, rows))
     return found
-
-
-def _words(key: str, value) -> str | None:
-    """A value of the protocol in words; None where another column says it, or there is none."""
-    if value != value:
-        return None
-    if (key, value) == ("ema_width", "none"):
-        return "plain weights"
-    return summary.PROTOCOL[key] and summary.PROTOCOL[key].format(value)
 
 
 def _deficient(fid) -> bool:
@@ -201,7 +193,7 @@ def _notes(fid) -> list[str]:
     """What a reader must know of how the scores were taken."""
     if fid.empty:
         return []
-    notes = [f"Protocol: {', '.join(summary.constants(fid))}; lower is better."]
+    notes = [f"Protocol: {shared_protocol(fid)}; lower is better."]
     if _deficient(fid):
         notes.append(
             "There are fewer samples than features: the Fréchet distance is biased, the kernel distance decides."

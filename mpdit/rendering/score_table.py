@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from ..results import summary
-from ..results.summary import NAN
+from ..results.summary import NAN, StatusCounts
 from . import table_format as tables
+from .protocol_words import shared_protocol
 
 MODULATION_NAMES = {"scale_shift": "scale + shift", "scale_rotate": "scale + rotate", "rotate_full": "full rotation"}
 
@@ -39,6 +40,14 @@ CSV = {
 }  # fmt: skip
 
 
+def status_words(statuses: StatusCounts) -> str:
+    """`trained`; `diverged at step 300`; of several seeds with different statuses, `4 trained, 1 diverged`."""
+    if len(statuses.counts) > 1:
+        return ", ".join(f"{count} {status}" for status, count in statuses.counts)
+    ((status, _),) = statuses.counts
+    return status if statuses.diverged_at is None else f"{status} at step {statuses.diverged_at:,}"
+
+
 def modulation_name(modulation: str) -> str:
     return MODULATION_NAMES.get(modulation, modulation)
 
@@ -54,6 +63,7 @@ def table(
     """
     from ..experiment.metric_names import metric_label
 
+    rows = rows.assign(status=rows["statuses"].map(status_words))
     columns = {head: COLUMNS[head] for head in columns}
     columns |= {_heading(key): lambda row, key=key: tables.value(row[key]) for key in summary.varying(rows)}
     if rows["paper_fid"].notna().any():
@@ -103,12 +113,12 @@ def notes(rows, change: str, bold: str, cost: object) -> list[str]:
     scored = rows[rows["n"] > 0]
     if scored.empty:
         return ["No run has been scored yet."]
-    told = [f"Protocol: {', '.join(summary.constants(rows))}; lower is better."]
+    told = [f"Protocol: {shared_protocol(scored)}; lower is better."]
     if scored["n"].max() == 1:
         told.append("One seed (n = 1): how much seeds move these numbers is unknown, so they rank nothing.")
     else:
         told.append("Mean ± standard deviation over n seeds" + (f"; bold: {bold}." if rows["best"].any() else "."))
-    if scored["status"].str.contains("diverged").any():
+    if any(statuses.number("diverged") for statuses in scored["statuses"]):
         told.append("Seeds that diverged have no score and are in no mean.")
     if scored["sampling_seeds"].max() > 1:
         told.append("A seed's score is its mean over sampling seeds.")

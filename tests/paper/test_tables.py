@@ -237,7 +237,7 @@ def test_two_runs_of_one_setting_and_seed_are_refused():
         paper.tables.table1(frames((entry("A"), "trained", [{}]), (twin, "trained", [{}])))
     assert str(error.value) == (
         f"runs {entry('A')['run']} and another-name: both have model DiT-Nano/2, config A, modulation scale_shift, "
-        "lr 0.001, data mnist8, seed 0: must be one run a setting and seed"
+        "lr 0.001, data mnist8, seed 0: must be one run per setting and seed"
     )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from ...results import significance as inference
 from ...results import summary
 from .. import table_format as tables
+from ..protocol_words import shared_protocol
 from .evidence import INF, Finding, Side, members, of_seeds, standing, told
 
 DRAWING = [key for key in summary.PROTOCOL if key != "ema_width"]
@@ -75,7 +76,7 @@ def _score(ours: Side, base: Side, difference: str, fid_only: bool, study: Mappi
                 values=(*values, *infinite),
                 lacks=lacks,
                 metric=label,
-                protocol=", ".join(summary.constants(drawn.assign(ema_width=float("nan")))),
+                protocol=shared_protocol(drawn, leave_out=("ema_width",)),
                 ema_width=chosen,
                 sampling_error=math.nan if lacks else inference.sampling_error(single),
                 sampling_seeds=min(map(len, single), default=0),
@@ -232,6 +233,6 @@ def _rate_ratio(sweeps: Mapping, label: str, drawn) -> Finding:
         seeds=min(seeds),
         lacks=" and ".join(lacks),
         metric=label,
-        protocol=", ".join(summary.constants(drawn.assign(ema_width=float("nan")))),
+        protocol=shared_protocol(drawn, leave_out=("ema_width",)),
         ema_width=USUAL_WIDTH if USUAL_WIDTH in set(drawn["ema_width"]) else drawn["ema_width"].iloc[0],
     )

@@ -165,7 +165,7 @@ def verdicts(claims: Sequence[Claim], data: Mapping):
     import pandas as pd
 
     runs = data["runs"]
-    summary.refuse_twins(runs)
+    summary.require_one_run_per_seed(runs)
     study = {
         "runs": runs.assign(standard_lr=runs["standard_lr"].astype(str) == "True"),
         "final": final_scores(runs, data["fid"]),

@@ -19,7 +19,7 @@ from mpdit.rendering import table_format as tables
 from mpdit.rendering.claims.evidence import Finding
 from mpdit.rendering.claims.verdicts import COLUMNS, Claim, judge, verdicts
 from mpdit.results import collect as aggregate
-from mpdit.results.summary import refuse_twins
+from mpdit.results.summary import require_one_run_per_seed
 from mpdit.system.errors import UserError
 
 A80 = seeds("A", 80.0, 81.0, 79.0, 80.5)
@@ -516,14 +516,14 @@ def test_an_empty_study_has_every_claim_once():
 
 def test_two_runs_of_one_setting_and_seed_are_refused():
     twin = entry("A") | {"run": "another-name"}
-    with pytest.raises(UserError, match="must be one run a setting and seed"):
+    with pytest.raises(UserError, match="must be one run per setting and seed"):
         verdicts(CLAIMS, study(run("A", 0, 1.0), (twin, "trained", [])))
 
 
 @pytest.mark.parametrize("path", ["config.yaml", "workflow/config/imagenet128.yaml", "workflow/config/cifar10.yaml"])
 def test_no_shipped_study_counts_a_seed_twice(path):
     experiment = Experiment(yaml.safe_load((Path(__file__).parents[3] / path).read_text()))
-    refuse_twins(pd.DataFrame(experiment.plan(*experiment.blocks)["runs"]))
+    require_one_run_per_seed(pd.DataFrame(experiment.plan(*experiment.blocks)["runs"]))
 
 
 def test_every_model_has_its_rows_and_the_print_only_those_that_were_run():
