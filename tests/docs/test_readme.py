@@ -26,8 +26,8 @@ def test_the_first_two_commands_are_what_ci_runs():
     assert job == [*environment, "pip install -e .", "snakemake --cores all results/table1.csv"]
     assert tests == [*environment, "pip install -e '.[test]'", "pytest"]
     ci = (ROOT / ".ci/run").read_text().splitlines()
-    assert {job[-1], tests[-1]} <= set(ci)
-    assert any(line.startswith("pip install") and line.endswith("-e '.[test]'") for line in ci)
+    assert {job[-1], tests[-1], ". .ci/environment"} <= set(ci)
+    assert "pip install --quiet -e '.[test]'" in (ROOT / ".ci/environment").read_text().splitlines()
 
 
 def test_files_that_it_names_exist():
