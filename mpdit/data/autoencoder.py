@@ -17,7 +17,7 @@ import numpy as np
 from ..system.device import choose_device
 from ..system.errors import UserError
 from .decode_workers import decoded
-from .latents_writer import ChannelStatistics
+from .moments import Moments, channel_moments
 from .pictures import FILTER, SOURCES, Picture, Source
 
 CHUNK = 64  # pictures at most, and
@@ -42,7 +42,7 @@ class Chunk(NamedTuple):
     """What is stored of consecutive pictures."""
 
     arrays: dict[str, np.ndarray]  # mean, perhaps std, labels: a row a picture (two with flips); none if all are broken
-    statistics: ChannelStatistics | None  # of the rows, in float64
+    moments: Moments | None  # of the rows, per channel
     contents: bytes  # sha256 over the pictures' identities, 32 bytes
     skipped: list[str]  # names of broken pictures
     pictures: int
@@ -77,9 +77,8 @@ def _encode_chunk(batch: list[Picture], encoder: Encoder, data: Mapping) -> Chun
     arrays = {key: array.reshape(-1, *array.shape[2:]) for key, array in arrays.items()}
     arrays["labels"] = np.repeat(np.array([picture.label for picture in whole], dtype=np.int64), len(views))
     raw = arrays["mean"] if data["autoencoder"] else arrays["mean"] / 127.5 - 1  # (B * views, C', H, W)
-    statistics = ChannelStatistics(raw.shape[1])
-    statistics.update(raw, arrays.get("std"))
-    return Chunk(arrays, statistics, contents.digest(), skipped, len(batch))
+    moments = channel_moments(raw, arrays.get("std"))
+    return Chunk(arrays, moments, contents.digest(), skipped, len(batch))
 
 
 class Summary:
@@ -96,21 +95,20 @@ class Summary:
         self.source = source
         self.per_class = np.zeros(len(source.classes), dtype=np.int64)
         self.contents, self.skipped = hashlib.sha256(), []
-        self.statistics: ChannelStatistics | None = None
+        self.moments: Moments | None = None
 
     def add(self, chunk: Chunk) -> None:
         if chunk.arrays:
             self.add_labels(chunk.arrays["labels"])
-            self.add_statistics(chunk.statistics)
+            self.add_moments(chunk.moments)
         self.contents.update(chunk.contents)
         self.skipped += chunk.skipped
 
     def add_labels(self, labels: np.ndarray) -> None:
         self.per_class += np.bincount(labels, minlength=len(self.per_class))
 
-    def add_statistics(self, statistics: ChannelStatistics) -> None:
-        self.statistics = self.statistics or ChannelStatistics(len(statistics.mean))
-        self.statistics.merge(statistics)
+    def add_moments(self, moments: Moments) -> None:
+        self.moments = moments if self.moments is None else self.moments + moments
 
     def check(self) -> None:
         """UserError where a class is empty or a channel constant: nothing could be trained on that."""
@@ -119,7 +117,7 @@ class Summary:
                 raise UserError(
                     f"{self.source.where}: {name}: class without a readable picture: must have at least one"
                 )
-        for channel, deviation in enumerate(self.statistics.std):
+        for channel, deviation in enumerate(self.moments.std):
             if deviation < 1e-9:  # not 0, because means are rounded
                 raise UserError(
                     f"{self.source.where}: channel {channel} is the same everywhere: must vary to be whitened"
@@ -151,8 +149,8 @@ class Summary:
             "autoencoder": autoencoder,
             "posterior": "std" in arrays,
             "dtype": arrays["mean"]["dtype"],
-            "channel_mean": self.statistics.mean.tolist(),
-            "channel_std": self.statistics.std.tolist(),
+            "channel_mean": self.moments.mean.tolist(),
+            "channel_std": self.moments.std.tolist(),
         }
         keys = ("version", "count", "shape", "classes", "resolution", "filter", "crop", "flips", "posterior", "dtype")
         identity = {key: manifest[key] for key in keys}

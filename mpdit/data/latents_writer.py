@@ -1,4 +1,4 @@
-"""The writing half of the latent store: arrays that grow on disk, and channel statistics that grow with them.
+"""The writing half of the latent store: arrays that grow on disk.
 
 Free of torch, so that encoding pixels takes no longer than the pictures do.
 """
@@ -151,54 +151,3 @@ class StoreWriter:
             array.commit()
         files.sync_folder(self.folder)
         files.write_json(self.folder / "manifest.json", manifest)
-
-
-class ChannelStatistics:
-    """Mean and variance per channel of a mixture of normals, in float64, batch by batch.
-
-    Image i is N(mean_i, std_i^2) at each pixel, so the variance of the mixture is the variance of the means plus the
-    mean of the variances. Batches are merged by Chan, Golub and LeVeque (1979), whose error does not grow with the
-    number of batches as that of sums of squares does. `merge` joins the statistics of two parts.
-    """
-
-    def __init__(self, channels: int):
-        self.count = 0  # values a channel
-        self.mean = np.zeros(channels)
-        self.squares = np.zeros(channels)  # sum of squared deviations from the mean, and of variances
-
-    def update(self, mean: np.ndarray, std: np.ndarray | None = None) -> None:
-        """Add a batch: means and, where there is a posterior, standard deviations, each (B, C, H, W)."""
-        mean = mean.astype(np.float64)
-        batch = ChannelStatistics(mean.shape[1])
-        batch.count = mean.size // mean.shape[1]
-        batch.mean = mean.mean(axis=(0, 2, 3))
-        batch.squares = np.square(mean - batch.mean[:, None, None]).sum(axis=(0, 2, 3))
-        if std is not None:
-            batch.squares += np.square(std.astype(np.float64)).sum(axis=(0, 2, 3))
-        self.merge(batch)
-
-    def merge(self, other: "ChannelStatistics") -> None:
-        count = self.count + other.count
-        if count == 0:
-            return
-        delta = other.mean - self.mean
-        self.mean = self.mean + delta * (other.count / count)
-        self.squares = self.squares + other.squares + delta**2 * (self.count * other.count / count)
-        self.count = count
-
-    @property
-    def row(self) -> np.ndarray:
-        """(1 + 2C,) float64, from which `from_row` makes the same statistics again, bit for bit."""
-        return np.concatenate([[self.count], self.mean, self.squares])
-
-    @classmethod
-    def from_row(cls, row: np.ndarray) -> "ChannelStatistics":
-        statistics = cls(len(row) // 2)
-        statistics.count = int(row[0])
-        statistics.mean, statistics.squares = np.split(row[1:], 2)
-        return statistics
-
-    @property
-    def std(self) -> np.ndarray:
-        """(C,) population standard deviation of the mixture."""
-        return np.sqrt(self.squares / self.count)

@@ -19,7 +19,8 @@ from ..system.errors import UserError
 from ..system.files import read_json
 from ..system.lock import exclusive
 from .autoencoder import Encoder, Summary, chunk_size, chunks_of, encoded
-from .latents_writer import ChannelStatistics, StoreWriter, read_rows
+from .latents_writer import StoreWriter, read_rows
+from .moments import Moments
 from .pictures import FILTER, Source
 
 STORED = ("mean", "std", "labels")  # arrays of a shard that are the store's
@@ -60,7 +61,7 @@ class Shards:
                 for chunk in encoded(self.source, self.data, chunks, encoder, workers, check):
                     store.append(**chunk.arrays, contents=np.frombuffer(chunk.contents, np.uint8)[None])
                     if chunk.arrays:
-                        store.append(statistics=chunk.statistics.row[None])
+                        store.append(statistics=_moments_to_row(chunk.moments)[None])
                     skipped += chunk.skipped
                     done += chunk.pictures
                     progress.update(done)
@@ -147,7 +148,17 @@ def _gather(summary: Summary, name: str, block: np.ndarray) -> None:
         summary.contents.update(block.tobytes())
     elif name == "statistics":
         for row in block:
-            summary.add_statistics(ChannelStatistics.from_row(row))
+            summary.add_moments(_moments_from_row(row))
+
+
+def _moments_to_row(moments: Moments) -> np.ndarray:
+    """(1 + 2C,) float64: count, mean and scatter, from which `_moments_from_row` restores the same bits."""
+    return np.concatenate([[moments.count], moments.mean, moments.scatter])
+
+
+def _moments_from_row(row: np.ndarray) -> Moments:
+    mean, scatter = np.split(row[1:], 2)
+    return Moments(int(row[0]), mean, scatter)
 
 
 def _hash(manifest: Mapping) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.moments import Moments, row_moments
 from ..system.errors import UserError
 from ..system.files import file_hash, replacing
 
@@ -21,46 +22,6 @@ KID_FEATURES = 10_000  # rows of real features that a reference keeps for KID: 5
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Statistics
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean and scatter of rows, in float64. Sets are joined by `+`; `-` takes a subset out of a set again.
-
-    The pairwise update of Chan, Golub & LeVeque (1983): it never subtracts large squares, so the order and the size of
-    the parts change nothing but the last digits.
-    """
-
-    count: int
-    mean: np.ndarray  # (D,)
-    scatter: np.ndarray  # (D, D), sum of (x - mean)(x - mean)^T
-
-    @classmethod
-    def of(cls, rows: np.ndarray) -> "Moments":
-        """Moments of rows (N, D), N >= 1, of any float type."""
-        rows = rows.astype(np.float64)
-        mean = rows.mean(axis=0)
-        rows -= mean
-        return cls(len(rows), mean, rows.T @ rows)
-
-    def __add__(self, other: "Moments") -> "Moments":
-        count = self.count + other.count
-        delta = other.mean - self.mean
-        mean = self.mean + delta * (other.count / count)
-        between = np.outer(delta, delta * (self.count * other.count / count))
-        return Moments(count, mean, self.scatter + other.scatter + between)
-
-    def __sub__(self, part: "Moments") -> "Moments":
-        count = self.count - part.count
-        mean = self.mean + (self.mean - part.mean) * (part.count / count)
-        delta = part.mean - mean
-        between = np.outer(delta, delta * (count * part.count / self.count))
-        return Moments(count, mean, self.scatter - part.scatter - between)
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Unbiased covariance (D, D); needs a count of at least 2."""
-        return self.scatter / (self.count - 1)
 
 
 class Reservoir:
@@ -255,7 +216,7 @@ def reference_statistics(
         raise UserError(f"reference images: found {found}: must be at least 4, half for either side of the floor")
     rows = reservoir.shuffled()
     floor_count = min(count, moments.count // 2)
-    drawn = Moments.of(rows[:floor_count])
+    drawn = row_moments(rows[:floor_count])
     rest = moments - drawn
     floor = {
         "fid_floor": frechet_distance(drawn.mean, drawn.covariance, rest.mean, rest.covariance),
@@ -266,7 +227,7 @@ def reference_statistics(
 
 
 def _joined(moments: Moments | None, batches: list[np.ndarray]) -> Moments:
-    new = Moments.of(np.concatenate(batches))
+    new = row_moments(np.concatenate(batches))
     return new if moments is None else moments + new
 
 
@@ -277,7 +238,7 @@ def score(features: np.ndarray, reference: Reference) -> dict:
     Fréchet distance strongly biased, so the kernel distance should decide. FIDs of different counts never compare.
     NaN for what a reference of precomputed statistics can't tell: kid, kid_sd, the floor.
     """
-    moments = Moments.of(features)
+    moments = row_moments(features)
     known = len(reference.rows) > 0
     kid, kid_sd = kernel_distance(features, reference.rows, seed=0) if known else (float("nan"), float("nan"))
     return {

@@ -13,15 +13,12 @@ import numpy as np
 import pytest
 from helpers.digits import DIGITS
 from helpers.picture_zips import data, leftovers, make_zip
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from mpdit.__main__ import main
 from mpdit.commands.encode import encode
 from mpdit.data import latents_writer as store
 from mpdit.data.latents import Latents
-from mpdit.data.latents_writer import ChannelStatistics
 from mpdit.data.pictures import Source, images, open_source
 from mpdit.system import files
 from mpdit.system.errors import UserError
@@ -218,37 +215,6 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
 
     peak(100)  # what is allocated once
     assert peak(3200) < 1.05 * peak(320)
-
-
-# Statistics
-
-
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.floats(-1e4, 1e4), st.booleans(), st.integers(0, 99))
-def test_merged_statistics_are_those_of_the_whole(sizes, offset, posterior, seed):
-    rng = np.random.default_rng(seed)
-    mean = (offset + 0.01 * rng.standard_normal((sum(sizes), 2, 3, 4))).astype(np.float32)
-    std = rng.random(mean.shape).astype(np.float16) if posterior else None
-    bounds = np.cumsum(sizes)[:-1]
-    statistics, halves = ChannelStatistics(2), [ChannelStatistics(2), ChannelStatistics(2)]
-    parts = zip(np.split(mean, bounds), np.split(std, bounds) if posterior else [None] * len(sizes), strict=True)
-    for index, (part, deviation) in enumerate(parts):
-        statistics.update(part, deviation)
-        halves[index % 2].update(part, deviation)
-    halves[0].merge(halves[1])
-    exact = mean.astype(np.float64)
-    variance = exact.var(axis=(0, 2, 3)) + (np.square(std, dtype=np.float64).mean(axis=(0, 2, 3)) if posterior else 0)
-    for got in (statistics, halves[0]):
-        np.testing.assert_allclose(got.mean, exact.mean(axis=(0, 2, 3)), rtol=1e-12)
-        np.testing.assert_allclose(got.std, np.sqrt(variance), rtol=1e-9)
-
-
-def test_statistics_are_those_of_samples(tmp_path):
-    rng = np.random.default_rng(0)
-    mean, std = rng.standard_normal((500, 2, 4, 4)), rng.random((500, 2, 4, 4))
-    statistics = ChannelStatistics(2)
-    statistics.update(mean, std)
-    samples = mean + std * rng.standard_normal((100, *mean.shape))
-    np.testing.assert_allclose(statistics.std, samples.std(axis=(0, 1, 3, 4)), rtol=3e-3)
 
 
 # The command line

@@ -13,9 +13,10 @@ from PIL import Image
 from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from mpdit.data.moments import row_moments
 from mpdit.evaluation import features
 from mpdit.evaluation.features import bundled_weights, efficientnet_lite0, load_extractor, prepare
-from mpdit.evaluation.metrics import Moments, frechet_distance, kernel_distance
+from mpdit.evaluation.metrics import frechet_distance, kernel_distance
 from mpdit.experiment.metric_names import FEATURES
 from mpdit.system.errors import UserError
 
@@ -40,7 +41,7 @@ def halves(extractor, digits):
 
 
 def frechet(x, y):
-    x, y = Moments.of(x), Moments.of(y)
+    x, y = row_moments(x), row_moments(y)
     return frechet_distance(x.mean, x.covariance, y.mean, y.covariance)
 
 

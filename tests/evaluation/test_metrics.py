@@ -5,12 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
+from mpdit.data.moments import row_moments
 from mpdit.evaluation import metrics
-from mpdit.evaluation.metrics import Moments, Reference, Reservoir, frechet_distance, kernel_distance
+from mpdit.evaluation.metrics import Reference, Reservoir, frechet_distance, kernel_distance
 from mpdit.system.errors import UserError
 
 
@@ -21,37 +20,6 @@ def rng(seed=0):
 def test_importing_metrics_loads_no_torch():
     code = "import sys, mpdit.evaluation.metrics; sys.exit(any(name.startswith('torch') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-# Moments
-
-
-@given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=6), offset=st.sampled_from([0.0, 3.0, 1e6]))
-def test_moments_of_parts_add_up_to_the_moments_of_the_whole(sizes, offset):
-    rows = rng(sum(sizes)).normal(offset, 1, (sum(sizes), 5))
-    parts = [Moments.of(part) for part in np.split(rows, np.cumsum(sizes)[:-1])]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    assert total.count == len(rows)
-    np.testing.assert_allclose(total.mean, rows.mean(axis=0), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(total.covariance, np.cov(rows, rowvar=False), rtol=1e-6, atol=1e-8)
-
-
-@given(inside=st.integers(1, 30), outside=st.integers(2, 30))
-def test_taking_a_part_out_leaves_the_moments_of_the_rest(inside, outside):
-    rows = rng(inside).normal(2, 1, (inside + outside, 4)) ** 3
-    rest = Moments.of(rows) - Moments.of(rows[:inside])
-    assert rest.count == outside
-    np.testing.assert_allclose(rest.mean, rows[inside:].mean(axis=0), rtol=1e-9)
-    np.testing.assert_allclose(rest.covariance, np.cov(rows[inside:], rowvar=False), rtol=1e-7, atol=1e-7)
-
-
-def test_moments_are_float64_whatever_the_rows_are():
-    rows = rng().normal(100, 1, (1000, 3)).astype(np.float32)
-    moments = Moments.of(rows)
-    assert moments.mean.dtype == moments.covariance.dtype == np.float64
-    np.testing.assert_allclose(moments.covariance, np.cov(rows.astype(np.float64), rowvar=False), rtol=1e-10)
 
 
 # Reservoir
@@ -103,7 +71,7 @@ def test_frechet_distance_of_known_gaussians():
 
 def test_frechet_distance_of_a_singular_covariance_to_itself_is_zero():
     rows = rng().normal(size=(10, 50))
-    moments = Moments.of(rows)
+    moments = row_moments(rows)
     assert frechet_distance(*2 * (moments.mean, moments.covariance)) == pytest.approx(0, abs=1e-5)
 
 
