@@ -92,8 +92,9 @@ def _measure(
 
     from ..experiment.ladder import resolve
     from ..model.dit import create_model
+    from ..model.flops import flops
     from ..system.device import device_name
-    from ..training.step_time import flops, relative_time, step_times, training_step
+    from ..training.step_time import relative_time, step_times, training_step
 
     on_cuda = device.type == "cuda"
     images = args.batch_size

@@ -37,7 +37,7 @@ def model_size(model: str, config: str, modulation: str, shape: tuple[int, int, 
     import torch
 
     from ..model.dit import create_model
-    from ..training.step_time import flops
+    from ..model.flops import flops
 
     channels, side, _ = shape
     with torch.device("meta"):

@@ -1,14 +1,12 @@
-"""What a letter costs: time of a training step measured beside others, and FLOPs of a forward pass."""
+"""What a configuration costs: the time of a training step, measured side by side with others."""
 
 import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..model.dit import DiT
 from .forced_norm import ForcedNormalization, force_rows, parameter_groups
@@ -88,20 +86,6 @@ def training_step(
         force_rows(spheres)
 
     return step
-
-
-def flops(model: DiT) -> int:
-    """Floating-point operations of the forward pass of one image: matrix products, attention among them.
-
-    Counted by torch on the meta device, where attention falls apart into its products; on the CPU its fused kernel
-    would count as nothing.
-    """
-    on_meta = deepcopy(model).to("meta")
-    x = torch.empty(1, model.in_channels, model.input_size, model.input_size, device="meta")
-    index = torch.empty(1, dtype=torch.int64, device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        on_meta(x, index, index)
-    return counter.get_total_flops()
 
 
 def _synchronize() -> None:

@@ -1,4 +1,4 @@
-"""Step times are compared within rounds, steps are real ones in both forms, FLOPs are those of the formula."""
+"""Step times are compared within rounds, and the steps are real ones in both forms."""
 
 import csv
 import time
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mpdit.__main__ import main
-from mpdit.experiment.ladder import LADDER
 from mpdit.model.dit import create_model
+from mpdit.model.flops import flops
 from mpdit.training import step_time as cost
 
 
@@ -90,15 +90,6 @@ def test_only_the_textbook_form_forces_stored_rows(letter, textbook):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("letter", LADDER)
-def test_flops_are_those_of_the_formula(letter):
-    tokens, width, depth, values, frequencies = 16, 64, 3, 4, 256
-    block = 12 * tokens * width**2 + 2 * tokens**2 * width + 6 * width**2  # qkv, out, MLP; attention; modulation
-    embedding = tokens * (values + 1) * width + frequencies * width + width**2
-    final = 2 * width**2 + tokens * width * 2 * values
-    assert cost.flops(tiny(letter)) == 2 * (depth * block + embedding + final)
-
-
 # --- The stage ---
 
 
@@ -149,7 +140,7 @@ def test_cost_of_letters_and_modulations(run, monkeypatch):
     for row in rows:
         model = tiny(row["config"], row["modulation"])
         assert int(row["parameters"]) == sum(parameter.numel() for parameter in model.parameters())
-        assert int(row["flops"]) == cost.flops(model)
+        assert int(row["flops"]) == flops(model)
         own = slower[row["modulation"]] * seconds[row["config"], row["form"]]
         assert float(row["step_seconds"]) == pytest.approx(own * 3.5)  # the median of 1 to 6 times it
         assert [float(row[f"relative{bound}"]) for bound in ("", "_low", "_high")] == pytest.approx(3 * [own / 2])
