@@ -70,10 +70,19 @@ def write_spec(folder: Path, entry: dict) -> None:
     (folder / "spec.json").write_text(json.dumps({**entry, "training": training}))
 
 
-def write_training(folder: Path, points: list[tuple[int, float]], status="training") -> None:
-    rows = [{**dict.fromkeys(TRAINING, 1.5), "step": s, "loss": loss, "status": "training"} for s, loss in points]
+def write_training(folder: Path, points: list[tuple[int, float]], status="training", **values) -> None:
+    values = {**dict.fromkeys(TRAINING, 1.5), "status": "training", **values}
+    rows = [{**values, "step": step, "loss": loss} for step, loss in points]
     rows[-1]["status"] = status
     write_rows(folder / "training.csv", TRAINING, rows)
+
+
+def write_begun_run(runs: Path, config="A", points=((10, 0.9), (20, 0.8125))) -> Path:
+    """A run at the last of `points` (step, loss), of 100 steps of 128 images, at 64 images per second."""
+    folder = runs / entry(config)["run"]
+    write_spec(folder, entry(config))
+    write_training(folder, list(points), images_per_second=64.0)
+    return folder
 
 
 def score_row(entry: dict, **changes) -> dict:
