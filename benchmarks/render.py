@@ -72,7 +72,7 @@ def fid_frame(runs: pd.DataFrame, protocols) -> pd.DataFrame:
     for run in _alive(runs).to_dict("records"):
         place = list(LADDER).index(run["config"])
         for protocol in protocols:
-            noise = np.random.default_rng([run["seed"], place, protocol.seed, protocol.step]).normal()
+            noise = np.random.default_rng([run["seed"], place, protocol.sampling_seed, protocol.step]).normal()
             off = abs((protocol.ema_width or 0) - (0.05 + 0.02 * place))
             rate = abs(np.log10(run["lr"]) + (3.5 if run["config"] < "C" else 2))
             fid = 60 - 2 * place + 12 * rate + 40 * off + 150 * (1 - protocol.step / run["steps"]) ** 2 + noise
@@ -80,7 +80,7 @@ def fid_frame(runs: pd.DataFrame, protocols) -> pd.DataFrame:
                 **{axis: run[axis] for axis in AXES}, "protocol": protocol.name, "sampler": "ddpm", "steps": 250,
                 "guidance": 1.0, "count": protocol.count,
                 "ema_width": "none" if protocol.ema_width is None else protocol.ema_width, "step": protocol.step,
-                "sampling_seed": protocol.seed, "features": "inception", "features_hash": "fe00",
+                "sampling_seed": protocol.sampling_seed, "features": "inception", "features_hash": "fe00",
                 "reference": "made_up", "reference_count": 50_000, "reference_hash": "4e00", "fid": fid,
                 "kid": fid / 1500, "kid_sd": 0.001, "fid_rank_deficient": False, "fid_floor": 3.1, "kid_floor": -2e-5,
                 "floor_count": protocol.count, "commit": "c0ffee",

@@ -1,105 +1,169 @@
-"""What the fields of a configuration may be.
+"""The kinds of values that a configuration's fields hold, as annotated types for pydantic.
 
-A kind takes a raw value (YAML's, or a text from `--config`) and gives the checked one, or raises ValueError with what
-it must be: the sentence then reads "FIELD: found VALUE, must be ...".
+Numbers are forgiving where YAML is not: PyYAML reads `1e-4` as text, and `--config` passes every nested value as text.
+Everything else is strict: `true` is no number. A constraint (`Field(ge=1)`) stands before the conversion in each
+`Annotated`, so that it applies to the converted value and appears in the JSON Schema.
 """
 
-import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
-Kind = Callable[[Any], Any]
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-
-def integer(low: int, high: int | None = None) -> Kind:
-    def check(value):
-        bounds = f"a whole number of at least {low}" + ("" if high is None else f" and at most {high}")
-        number = _number(value, bounds)
-        if number != int(number) or number < low or (high is not None and number > high):
-            raise ValueError(bounds)
-        return int(number)
-
-    return check
+NULLS = ("null", "none", "None")  # text that stands for null, as `--config` passes it
+SLUG = r"^[\w.]+$"  # names that enter file names: letters, digits, underscores and dots
 
 
-def real(low: float, high: float = math.inf, *, above: bool = False, below: bool = False) -> Kind:
-    """A finite number from `low` to `high`; `above` and `below` leave the ends out."""
-
-    def check(value):
-        bounds = f"a number {'above' if above else 'of at least'} {low:g}"
-        if high < math.inf:
-            bounds += f" and {'below' if below else 'at most'} {high:g}"
-        number = _number(value, bounds)
-        if not low <= number <= high or (above and number == low) or (below and number == high) or number == math.inf:
-            raise ValueError(bounds)
-        return number
-
-    return check
+def _number(value: object) -> object:
+    """The number that a text spells, or the value itself."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
-def choice(*allowed: str) -> Kind:
-    def check(value):
-        if value not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)}")
+def _whole(value: object) -> object:
+    """The integer that a text or an integral float stands for, or the value itself."""
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            value = _number(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _null(value: object) -> object:
+    return None if isinstance(value, str) and value in NULLS else value
+
+
+def _boolean(value: object) -> object:
+    return (
+        {"true": True, "True": True, "false": False, "False": False}.get(value, value)
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _sequence(value: object) -> object:
+    """A tuple of a list's items; a single value stands for a list of one."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) != len(values):
+        raise PydanticCustomError("repeats", "a list without repeats")
+    return values
+
+
+def _section(value: object) -> object:
+    """An absent section (`tracing:` with nothing behind it) has every default."""
+    return {} if value is None else value
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a fixed set of names that is data elsewhere, such as the configurations of the ladder."""
+
+    allowed: tuple[str, ...]
+    words: str = ""  # what to say in place of a long list
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "enum": list(self.allowed), **({"x-words": self.words} if self.words else {})}
+
+    def _check(self, value: str) -> str:
+        if value not in self.allowed:
+            raise PydanticCustomError("one_of", "one of {allowed}", {"allowed": ", ".join(self.allowed)})
         return value
 
-    return check
+
+WHOLE, NUMBER, NULL, LISTED = (BeforeValidator(convert) for convert in (_whole, _number, _null, _sequence))
+SECTION = BeforeValidator(_section)
+
+Item = TypeVar("Item")
+Text = Annotated[str, Field(min_length=1)]
+Slug = Annotated[str, Field(pattern=SLUG)]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+Count = Annotated[int, Field(ge=1), WHOLE]
+Index = Annotated[int, Field(ge=0), WHOLE]
+Seed = Annotated[int, Field(ge=0, le=2**53), WHOLE]  # larger ones are not exact in CSVs and JavaScript
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NUMBER]
+EmaWidth = Annotated[float, Field(ge=0.01, le=0.28, allow_inf_nan=False), NUMBER]
+Several = Annotated[
+    tuple[Item, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_distinct), LISTED
+]
 
 
-def text(value) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text")
-    return value
+# ---------------------------------------------------------------------------------------------------------------------
+# What a field may be, in words, from its JSON Schema
 
 
-def slug(value) -> str:
-    value = text(value)
-    if not all(character.isalnum() or character in "_." for character in value):
-        raise ValueError("a name of letters, digits, underscores and dots")
-    return value
+def describe(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = None) -> str:
+    """What a value must be to satisfy a JSON Schema of this module's kinds: `a whole number of at least 1, or null`."""
+    if "$ref" in schema:
+        schema = (definitions or {}).get(schema["$ref"].rpartition("/")[2], {})
+    if "anyOf" in schema:
+        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        lists = [option for option in options if option.get("type") == "array"]
+        text = describe((lists or options)[0], definitions)
+        return f"{text}, or null" if len(options) < len(schema["anyOf"]) else text
+    if "x-words" in schema:
+        return str(schema["x-words"])
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if "const" in schema:
+        return f"{schema['const']}"
+    kind = schema.get("type")
+    if kind in ("integer", "number"):
+        return _describe_number(schema)
+    if kind == "string":
+        return "a name of letters, digits, underscores and dots" if "pattern" in schema else "a text"
+    if kind == "boolean":
+        return "true or false"
+    if kind == "array":
+        return _describe_list(schema, definitions)
+    keys = schema.get("properties") or schema.get("propertyNames", {}).get("enum")
+    if keys:
+        return f"a mapping with keys from {', '.join(keys)}"
+    return "a mapping of at least one block, such as table1" if schema.get("minProperties") else "a mapping"
 
 
-def boolean(value) -> bool:
-    table = {True: True, False: False, "true": True, "True": True, "false": False, "False": False}
-    if not isinstance(value, bool | str) or value not in table:
-        raise ValueError("true or false")
-    return table[value]
+def _describe_number(schema: Mapping[str, Any]) -> str:
+    words = ["a whole number" if schema["type"] == "integer" else "a number"]
+    low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if low is not None:
+        words.append(f"of at least {_bound(low)}")
+    if above is not None:
+        words.append(f"above {_bound(above)}")
+    upper = f"at most {_bound(high)}" if high is not None else f"below {_bound(below)}" if below is not None else ""
+    if upper:
+        words.append(f"and {upper}" if len(words) > 1 else upper)
+    return " ".join(words)
 
 
-def optional(kind: Kind) -> Kind:
-    def check(value):
-        if value is None or value in ("null", "none", "None"):
-            return None
-        try:
-            return kind(value)
-        except ValueError as error:
-            raise ValueError(f"{error}, or null") from None
-
-    return check
+def _bound(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def list_of(kind: Kind, length: int | None = None) -> Kind:
-    """A list of the kind; a single value stands for a list of one."""
-
-    def check(value):
-        values = value if isinstance(value, list | tuple) else [value]
-        if not values or (length is not None and len(values) != length):
-            raise ValueError(f"a list of {length if length is not None else 'one or more'}")
-        checked = [kind(item) for item in values]
-        if length is None and len(set(checked)) != len(checked):
-            raise ValueError("a list without repeats")
-        return checked
-
-    return check
+def _describe_list(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None) -> str:
+    prefix = schema.get("prefixItems")
+    if prefix:
+        return f"a list of {len(prefix)}, each {describe(prefix[0], definitions)}"
+    item = describe(schema["items"], definitions)
+    return f"a list of one or more, without repeats, each {item}"
 
 
-def _number(value, bounds: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(bounds)
-    try:
-        number = float(value)  # YAML reads 1e-4 as a text, and so does `--config`
-    except ValueError:
-        raise ValueError(bounds) from None
-    if number != number:
-        raise ValueError(bounds)
-    return number
+def closest(key: object, allowed: Iterable[str]) -> str | None:
+    """The allowed name that is spelled most like this one, if any is close."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(str(key), list(allowed), n=1)), None)

@@ -1,26 +1,26 @@
 """What is compared: the ladder of configurations, the model sizes and the modulations, as tables of data.
 
-Every letter is the one before it with the named fields replaced (paper, section 4 and Table 1).
+What the paper calls Config A to Config E is one configuration each: Config A is the baseline DiT, and every later one
+is the one before it with the named fields replaced (paper, section 4 and Table 1).
 Torch-free: Snakemake imports this module each time it parses the workflow.
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 from ..system.errors import UserError
 
 
 @dataclass(frozen=True)
 class Config:
-    """The declared features of one letter of the ladder."""
+    """The features of one configuration of the ladder."""
 
-    attention: str  # dot_product | cosine (q and k normalised per head)
-    weights: (
-        str  # plain | normalized (rows, in the forward pass) | forced (rows put back on the sphere after each step)
-    )
+    attention: str  # dot_product | cosine (q and k normalized per head)
+    weights: str  # plain | normalized (rows, in the forward pass) | forced (rows, after each step)
     sums: str  # plain | mp: residual and embedding sums (Lemma 4)
     activation: str  # silu | mp_silu (Lemma 5) | mp_leaky_relu (Lemma 6)
     embeddings: str  # plain | mp: positional and time sinusoids at unit magnitude
-    pos_center: str  # none | feature | token: the mean taken out of the positional encoding
+    pos_center: str  # none | feature | token: the mean that is taken out of the positional encoding
     gate_offset: float  # where gates start: 0 (a block is the identity, as in DiT) or 1
     norm: str  # layer (LayerNorm without affine parameters) | none
 
@@ -35,6 +35,15 @@ CHOICES = {
     "norm": ("layer", "none"),
 }
 
+
+class Rung(NamedTuple):
+    """One configuration of the ladder, as the difference from the one that it extends."""
+
+    extends: str | None
+    changes: dict[str, Any]  # fields that it replaces
+    adds: str  # what it adds, in words
+
+
 _DIT = Config(
     attention="dot_product", weights="plain", sums="plain", activation="silu",
     embeddings="plain", pos_center="none", gate_offset=0.0, norm="layer",
@@ -44,29 +53,29 @@ _MP = {
     "embeddings": "mp", "pos_center": "token", "gate_offset": 1.0,
 }  # fmt: skip
 
-# letter: (the letter it extends, the fields it replaces, what it adds in words)
-_LADDER = {
-    "A": (None, {}, "baseline DiT"),
-    "B": ("A", {"attention": "cosine"}, "cosine attention"),
-    "C": ("B", _MP, "magnitude-preserving layers"),
-    "D": ("C", {"weights": "forced"}, "forced weight normalization"),
-    "E": ("D", {"norm": "none"}, "no LayerNorm"),
-    "E-leaky": ("E", {"activation": "mp_leaky_relu"}, "leaky ReLU in SiLU's place"),
+RUNGS: dict[str, Rung] = {
+    "A": Rung(None, {}, "baseline DiT"),
+    "B": Rung("A", {"attention": "cosine"}, "cosine attention"),
+    "C": Rung("B", _MP, "magnitude-preserving layers"),
+    "D": Rung("C", {"weights": "forced"}, "forced weight normalization"),
+    "E": Rung("D", {"norm": "none"}, "no LayerNorm"),
+    "E-leaky": Rung("E", {"activation": "mp_leaky_relu"}, "leaky ReLU in place of SiLU"),
 }
 
 
-def _climb(letter: str) -> Config:
-    parent, changes, _ = _LADDER[letter]
-    return _DIT if parent is None else replace(_climb(parent), **changes)
+def _resolve_rung(name: str) -> Config:
+    rung = RUNGS[name]
+    return _DIT if rung.extends is None else replace(_resolve_rung(rung.extends), **rung.changes)
 
 
-LADDER: dict[str, Config] = {letter: _climb(letter) for letter in _LADDER}
-ADDS: dict[str, str] = {letter: adds for letter, (_, _, adds) in _LADDER.items()}
-DECLARED: dict[str, tuple[str | None, dict]] = {letter: entry[:2] for letter, entry in _LADDER.items()}
+LADDER: dict[str, Config] = {name: _resolve_rung(name) for name in RUNGS}
+ADDS: dict[str, str] = {name: rung.adds for name, rung in RUNGS.items()}
 
 
 @dataclass(frozen=True)
 class Size:
+    """Number of blocks, width of a token and number of attention heads."""
+
     depth: int
     width: int
     heads: int
@@ -83,24 +92,24 @@ SIZES = {
 }
 PATCHES = (1, 2, 4, 8)
 MODELS = tuple(f"DiT-{size}/{patch}" for size in SIZES for patch in PATCHES)
+MODEL_NAMES = (  # what a model's name may be, in words
+    f"DiT-SIZE/PATCH with SIZE one of {', '.join(SIZES)} and PATCH one of {', '.join(map(str, PATCHES))}"
+)
 
-# What a block does to its branch's input, given the condition. The gate on its output is kept in each.
+# What a block does to the input of its branches, given the condition. The gate on their output is kept in each.
 MODULATIONS = ("scale", "shift", "scale_shift", "rotate", "scale_rotate", "rotate_full")
 
 
 def parse_model(name: str) -> tuple[Size, int]:
     """Size and patch of a model named like `DiT-S/2`. Raises UserError for a name that is not in the grid."""
     if name not in MODELS:
-        sizes, patches = ", ".join(SIZES), ", ".join(map(str, PATCHES))
-        raise UserError(
-            f"unknown model {name!r}: must be DiT-SIZE/PATCH with SIZE one of {sizes} and PATCH one of {patches}"
-        )
+        raise UserError(f"unknown model {name!r}: must be {MODEL_NAMES}")
     size, patch = name.removeprefix("DiT-").split("/")
     return SIZES[size], int(patch)
 
 
-def resolve(config: str | dict | Config) -> Config:
-    """The Config of a letter, or of a mapping that holds every field. Raises UserError naming what is wrong."""
+def resolve(config: str | dict[str, Any] | Config) -> Config:
+    """The Config of a configuration's name, or of a mapping of every field. Raises UserError naming what is wrong."""
     if isinstance(config, str):
         if config not in LADDER:
             raise UserError(f"unknown config {config!r}: must be one of {', '.join(LADDER)}")

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .grid import Run
+    from .run_spec import RunSpec
 
-PublishedSetting = Callable[["Run"], bool]
+PublishedSetting = Callable[["RunSpec"], bool]
 PUBLISHED_SETTINGS: list[PublishedSetting] = []
 
 
@@ -20,6 +20,6 @@ def published_setting(matches: PublishedSetting) -> PublishedSetting:
     return matches
 
 
-def is_published(run: "Run") -> bool:
+def is_published(run: "RunSpec") -> bool:
     """Whether a registered setting matches the run; False without any."""
     return any(matches(run) for matches in PUBLISHED_SETTINGS)

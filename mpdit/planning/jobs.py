@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..experiment.grid import Block, Experiment, Run
+from ..experiment.grid import Block, Experiment, RunSpec
 from ..system.errors import UserError
 from ..system.files import read_json
 from . import sizes as estimate
@@ -118,7 +118,7 @@ class Study:
     def jobs(self, rule: str) -> list[Jobs]:
         return [self.shared[rule]] if rule in SHARED else [share.jobs[rule] for share in self.shares]
 
-    def size(self, run: Run) -> ModelSize:
+    def size(self, run: RunSpec) -> ModelSize:
         return self.size_of(run.model, run.config, run.modulation)
 
     def size_of(self, model: str, config: str, modulation: str) -> ModelSize:
@@ -139,7 +139,7 @@ class Study:
                     self._add_samples(share, run, protocol)
         return share
 
-    def _add_run(self, share: BlockShare, run: Run) -> None:
+    def _add_run(self, share: BlockShare, run: RunSpec) -> None:
         folder, size, steps = self.results / "runs" / run.name, self.size(run), run.training["steps"]
         step = step_of(folder, steps)
         share.begun += 0 < step < steps
@@ -149,7 +149,7 @@ class Study:
         self.disk["snapshots"] += estimate.snapshots_bytes(size, run.training)
         self.disk["checkpoints"] += estimate.checkpoints_bytes(size, run.training)
 
-    def _add_samples(self, share: BlockShare, run: Run, protocol) -> None:
+    def _add_samples(self, share: BlockShare, run: RunSpec, protocol) -> None:
         folder = self.results / "runs" / run.name / "samples" / protocol.name
         flops = estimate.sampling_flops(self.size(run), protocol) + self.data.size.decoding * protocol.count
         share.jobs["sample"].add((folder / "samples.npz").exists(), run.model, flops)

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..experiment.grid import data_identity
+from ..experiment.run_spec import DataIdentity, RunSpec
 from ..system.console import with_prefix
 from ..system.device import choose_device
 from ..system.errors import UserError
@@ -58,20 +58,20 @@ def _assumed(unit: str) -> Rate:
 
 def _from_runs(study: Study, unit: str) -> Rate | None:
     """From finished runs of this study's models and data, on such a unit. What they took holds compilation."""
-    data, models = data_identity(study.experiment.data), {run.model for run in study.experiment.runs.values()}
+    data, models = DataIdentity.of(study.experiment.data), {run.model for run in study.experiment.runs.values()}
     speeds: dict[str, list[float]] = {}
     for path in sorted(study.results.glob("runs/*/trained.json")):
         try:
-            trained, spec = read_json(path), read_json(path.with_name("spec.json"))
+            trained, run = read_json(path), RunSpec.read(path.with_name("spec.json"))
             device, shared = _device(trained)
-            if spec["data"] != data or spec["model"] not in models or device != unit:
+            if run.data != data or run.model not in models or device != unit:
                 continue
-            flops = study.size_of(spec["model"], spec["config"], spec["modulation"]).flops
+            flops = study.size_of(run.model, run.config, run.modulation).flops
             speed = (1 + BACKWARD) * flops * trained["images_per_second"] / shared
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UserError):
             continue  # `mpdit status` tells of damaged runs
         if speed > 0:
-            speeds.setdefault(spec["model"], []).append(speed)
+            speeds.setdefault(run.model, []).append(speed)
     count = sum(map(len, speeds.values()))
     runs = f"as {count} finished run{' has' if count == 1 else 's have'} measured"
     return _measured(unit, speeds, runs, compiling=0.0)

@@ -123,7 +123,7 @@ def training_flops(size: ModelSize, training: Mapping, steps: int) -> int:
 def sampling_flops(size: ModelSize, protocol) -> int:
     """Of all images of an `experiment.Protocol`: a forward pass a step, two under guidance."""
     passes = 1 if protocol.guidance == 1 else 2
-    return passes * size.flops * protocol.steps * protocol.count
+    return passes * size.flops * protocol.sampling_steps * protocol.count
 
 
 def tracing_flops(size: ModelSize, tracing: Mapping, training: Mapping) -> int:

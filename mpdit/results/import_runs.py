@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ..experiment.grid import AXES, SECTIONS, Protocol, Run, data_name
+from ..experiment.grid import Protocol, RunSpec
 from ..experiment.ladder import resolve
 from ..system.errors import UserError
 from ..system.files import read_json, sync_folder, write_json
@@ -22,14 +22,13 @@ FILES = (
     "snapshots/*.safetensors", "samples/*/samples.npz", "samples/*/grid.png", "samples/*/protocol.json",
     "trained.json", "magnitudes.csv", "samples/*/fid-*.csv",
 )  # fmt: skip
-DATA = ("name", "resolution", "autoencoder", "flips")
 
 
 def take_in(
     folder: str | Path,
     runs: str | Path,
     latents: str | Path,
-    wanted: Mapping[str, Run] | None = None,
+    wanted: Mapping[str, RunSpec] | None = None,
     replace: bool = False,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -52,13 +51,13 @@ def take_in(
     if target.resolve() == folder.resolve():
         raise UserError(f"{folder}: lies in {runs} already: must be a folder of elsewhere")
     trained = read_json(folder / "trained.json")
-    standing = {"steps": run.training["steps"], "paper_setting": False, "standard_lr": False, "scores": []}
+    standing = {"steps": run.training.steps, "paper_setting": False, "standard_lr": False, "scores": []}
     collect([{**run.key(), **standing}], folder.resolve().parent)  # which checks trained.json and every table
     say_latents = _check_latents(folder, run, trained, Path(latents))
     left = _foreign_scores(folder, run, runs)
     found = [path.relative_to(folder) for pattern in FILES for path in sorted(folder.glob(pattern))]
     found = [file for file in found if file not in left]
-    spec = (wanted or {}).get(run.name, run).spec()
+    spec = (wanted or {}).get(run.name, run).to_json()
     fresh = not target.exists()
     try:
         with exclusive(target / "lock", wait=0):
@@ -92,47 +91,22 @@ def take_in(
 # Checks
 
 
-def read_run(path: str | Path) -> Run:
+def read_run(path: str | Path) -> RunSpec:
     """The run of a spec.json. UserError if it is not valid, or not the run that its name stands for here."""
-    spec = read_json(path)
-    for field in ("run", "fields", *AXES, "data", "training"):
-        if not isinstance(spec, dict) or field not in spec:
-            raise UserError(f"{path}: no field {field}: must be a spec.json as the workflow writes it")
-    axes = {
-        axis: _checked(f"{path}: {axis}", lambda value, kind=kind: kind([value])[0], spec[axis])
-        for axis, kind in AXES.items()
-    }
-    for section, fields in (("data", DATA), ("training", SECTIONS["training"])):
-        if not isinstance(spec[section], dict) or spec[section].keys() != set(fields):
-            raise UserError(f"{path}: {section}: must have the fields {', '.join(fields)}, and no other")
-        for field in fields:
-            _checked(f"{path}: {section}.{field}", SECTIONS[section][field][0], spec[section][field])
-    if not isinstance(spec["fields"], dict):
-        raise UserError(f"{path}: fields: must be those of {spec['config']}, by name")
-    here = asdict(resolve(spec["config"]))
-    for field in sorted(here.keys() | spec["fields"].keys()):
-        ours, theirs = (fields.get(field, "not a field") for fields in (here, spec["fields"]))
-        if ours != theirs:
+    run = RunSpec.read(path)
+    here, theirs = asdict(resolve(run.config)), asdict(run.fields)
+    for field in sorted(here):
+        if here[field] != theirs[field]:
             raise UserError(
-                f"{path}: {field} of {spec['config']} is {theirs!r}: must be {ours!r}, as that letter is defined here"
+                f"{path}: {field} of Config {run.config} is {theirs[field]!r}: must be {here[field]!r}, as it is "
+                f"defined here"
             )
-    run = Run(**axes, data=spec["data"], training=spec["training"])
-    if spec["run"] != run.name:
-        raise UserError(f"{path}: run is {spec['run']}: must be {run.name}, what its fields are named here")
     return run
 
 
-def _checked(where: str, kind: Callable, value):
-    try:
-        return kind(value)
-    except ValueError as error:
-        found = value[0] if isinstance(value, list) and len(value) == 1 else value
-        raise UserError(f"{where}: found {found!r}, must be {error}") from None
-
-
-def _check_latents(folder: Path, run: Run, trained: dict, latents: Path) -> str:
+def _check_latents(folder: Path, run: RunSpec, trained: dict, latents: Path) -> str:
     """UserError if the run was trained on other latents than are here; a remark if there are none."""
-    manifest = latents / data_name(run.data) / "manifest.json"
+    manifest = latents / run.data.folder_name / "manifest.json"
     if not manifest.exists():
         return (
             f"; its latents, {trained['latents'][:12]}, are not here to compare: before all else run `snakemake "
@@ -147,7 +121,7 @@ def _check_latents(folder: Path, run: Run, trained: dict, latents: Path) -> str:
     return ""
 
 
-def _foreign_scores(folder: Path, run: Run, runs: Path) -> dict[Path, str]:
+def _foreign_scores(folder: Path, run: RunSpec, runs: Path) -> dict[Path, str]:
     """Scores by other features or against another reference than those here: file within the folder, reason.
 
     UserError for a row that is not of the protocol that its folder is named after, or not of this run.
@@ -179,23 +153,23 @@ def _protocol_name(path: Path, row: dict) -> str:
     try:
         return Protocol(
             sampler=row["sampler"],
-            steps=int(row["steps"]),
+            sampling_steps=int(row["steps"]),
             guidance=float(row["guidance"]),
             count=int(row["count"]),
             ema_width=None if row["ema_width"] == "none" else float(row["ema_width"]),
             step=int(row["step"]),
-            seed=int(row["sampling_seed"]),
+            sampling_seed=int(row["sampling_seed"]),
         ).name
     except ValueError as error:
         raise UserError(f"{path}: {error}: must be a score that `mpdit score` wrote") from None
 
 
-def _hashes_here(runs: Path, run: Run) -> dict:
+def _hashes_here(runs: Path, run: RunSpec) -> dict:
     """(name of a score's file, features_hash or reference_hash): the hash, as runs here on the same data have it."""
     found = {}
     for spec in sorted(runs.glob("*/spec.json")):
         with suppress(UserError, KeyError, TypeError):  # what is damaged here is no measure
-            if spec.parent.name == run.name or data_name(read_json(spec)["data"]) != data_name(run.data):
+            if spec.parent.name == run.name or RunSpec.read(spec).data != run.data:
                 continue
             for path in spec.parent.glob("samples/*/fid-*.csv"):
                 with open(path, newline="") as file:

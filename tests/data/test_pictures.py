@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mpdit.data.pictures import SOURCES, decode_picture, images, open_source, resize_and_crop
-from mpdit.experiment.grid import SECTIONS
+from mpdit.experiment.schema import Data
 from mpdit.system.errors import UserError
 
 RESOLUTION = 8
@@ -219,8 +219,7 @@ def test_images_are_rgb_and_lazy(tmp_path):
 
 
 def test_every_declared_source_can_be_opened():
-    choice = SECTIONS["data"]["source"][0]
-    assert [choice(name) for name in SOURCES] == ["mnist", "folder", "zip", "tar", "parquet"]
+    assert list(SOURCES) == Data.model_json_schema()["properties"]["source"]["enum"]
 
 
 @pytest.mark.parametrize(("archive", "grey"), [("cifar10-test.zip", 0), ("imagenet-1000.zip", 23)])
@@ -306,12 +305,12 @@ def test_what_is_no_source_is_one_line(tmp_path, source, make, message):
     ("fields", "message"),
     [
         ({"filter": "box"}, "data: unknown key 'filter'"),
-        ({"resolution": 0}, "data.resolution: found 0, must be"),
-        ({"flips": "left"}, "data.flips: found 'left', must be one of none, both"),
-        ({"broken": "hide"}, "data.broken: found 'hide', must be one of error, skip"),
-        ({"source": "tarball"}, "data.source: found 'tarball', must be one of mnist, folder, zip, tar, parquet"),
+        ({"resolution": 0}, "data.resolution: expected a whole number of at least 1, got 0"),
+        ({"flips": "left"}, "data.flips: expected one of none, both, got 'left'"),
+        ({"broken": "hide"}, "data.broken: expected one of error, skip, got 'hide'"),
+        ({"source": "tarball"}, "data.source: expected one of mnist, folder, zip, tar, parquet, got 'tarball'"),
         ({"source": "folder"}, "data.path: missing"),
-        ({"path": "x"}, "data.path: given for"),
+        ({"path": "x"}, "data.path: expected null for the built-in source"),
     ],
 )
 def test_bad_fields_are_one_line(fields, message):

@@ -1,6 +1,7 @@
 """The grid: names, identities, protocols, and one clear line for each mistake."""
 
 import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 import yaml
 
 from mpdit.experiment import ladder as configs
+from mpdit.experiment import names as names_module
 from mpdit.experiment.grid import Experiment
+from mpdit.experiment.run_spec import RunSpec
 from mpdit.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +57,7 @@ def test_union_of_blocks_holds_a_shared_run_once():
 
 def test_run_is_fully_resolved():
     run = next(run for run in Experiment(SMALL).runs.values() if run.config == "A")
-    spec = run.spec()
+    spec = run.to_json()
     assert spec["lr"] == 1e-3  # YAML reads 1e-3 as a text
     assert spec["fields"]["norm"] == "layer"
     assert spec["training"]["betas"] == [0.9, 0.99]
@@ -102,7 +105,7 @@ def test_redefined_letter_renames_exactly_its_runs(monkeypatch):
 def test_block_overrides_sampling_and_training():
     config = changed(experiments__table2__training={"steps": "50"}, experiments__table2__sampling={"seeds": [3, 4]})
     table1, table2 = Experiment(config).blocks.values()
-    assert [protocol.seed for protocol in table2.protocols] == [3, 4]
+    assert [protocol.sampling_seed for protocol in table2.protocols] == [3, 4]
     assert {protocol.step for protocol in table2.protocols} == {50}
     assert {protocol.step for protocol in table1.protocols} == {100}
 
@@ -137,56 +140,67 @@ def test_the_plan_says_which_rate_is_the_letters_own():
     assert standing("standard_lr") == {("A", 1e-4): True, ("E", 1e-2): True, ("E", 1e-4): False}
 
 
+def test_all_mistakes_of_a_phase_are_reported_at_once():
+    config = changed(training__stepz=1, training__betas=[0.9], experiments__table1__lr=[0, "x"], learning_rates__Z=1)
+    with pytest.raises(UserError) as error:
+        Experiment(config)
+    assert str(error.value).splitlines() == [
+        "training.betas: expected a list of 2, each a number of at least 0 and below 1, got [0.9]",
+        "training: unknown key 'stepz' (did you mean 'steps'?); expected one of steps, batch_size, schedule, "
+        "warmup_steps, decay_start, betas, label_dropout, gradient_clip, precision, ema_widths, snapshots, "
+        "snapshot_dtype",
+        "learning_rates: unknown key 'Z'; expected one of A, B, C, D, E, E-leaky",
+        "experiments.table1.lr[0]: expected a number above 0, got 0",
+        "experiments.table1.lr[1]: expected a number above 0, got 'x'",
+    ]
+
+
+def test_checks_across_fields_follow_and_are_reported_at_once():
+    config = changed(learning_rates={}, training__snapshots=101, data__path="x")
+    with pytest.raises(UserError) as error:
+        Experiment(config)
+    assert str(error.value).splitlines() == [
+        "data.path: expected null for the built-in source mnist, got 'x'",
+        "learning_rates.A: missing; experiments.table1 names no lr, so it needs a number above 0",
+        "learning_rates.E: missing; experiments.table1 names no lr, so it needs a number above 0",
+        "training.snapshots: expected at most training.steps, which is 100, got 101",
+        "learning_rates.E: missing; experiments.table2 names no lr, so it needs a number above 0",
+    ]
+
+
+def test_a_spec_is_read_back_as_the_same_run(tmp_path):
+    for run in Experiment(SMALL).runs.values():
+        (tmp_path / "spec.json").write_text(json.dumps(run.to_json()))
+        assert RunSpec.read(tmp_path / "spec.json") == run
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"extra": 1}, "configuration: unknown key 'extra', must be one of data, training"),
-        ({"training__stepz": 1}, "training: unknown key 'stepz', must be one of steps, batch_size"),
-        ({"training__steps": "abc"}, "training.steps: found 'abc', must be a whole number of at least 1"),
-        ({"training__steps": 0}, "training.steps: found 0, must be a whole number of at least 1"),
-        ({"training__steps": 1.5}, "training.steps: found 1.5, must be a whole number of at least 1"),
-        ({"training__steps": True}, "training.steps: found True, must be a whole number of at least 1"),
-        ({"training__snapshots": 101}, "training.snapshots: found 101, must be at most training.steps, 100"),
-        ({"training__betas": [0.9]}, "training.betas: found [0.9], must be a list of 2"),
-        ({"training__betas": [0.9, 1]}, "must be a number of at least 0 and below 1"),
-        ({"training__gradient_clip": 0}, "training.gradient_clip: found 0, must be a number above 0, or null"),
-        ({"training__schedule": "cosine"}, "found 'cosine', must be one of constant, inverse_sqrt"),
-        ({"training": [1]}, "training: found [1], must be a mapping with keys from steps"),
-        ({"data__source": "hub"}, "data.source: found 'hub', must be one of mnist, folder, zip"),
-        ({"data__source": "zip"}, "data.path: missing, must name the zip of images"),
-        ({"data__path": "x"}, "data.path: given for the built-in source mnist, must be left out"),
-        ({"data__name": "a b"}, "data.name: found 'a b', must be a name of letters, digits, underscores and dots"),
-        ({"data__resolution": ...}, "data.resolution: missing, must be given"),
-        ({"learning_rates__E": ...}, "learning_rates.E: missing, must be given since experiments.table1 names no lr"),
-        ({"learning_rates__Z": 1}, "learning_rates: unknown key 'Z', must be one of A, B, C, D, E"),
-        ({"learning_rates__E": float("nan")}, "learning_rates.E: found nan, must be a number above 0"),
-        ({"experiments__table1__config": ["A", "Z"]}, "experiments.table1.config: found ['A', 'Z'], must be one of A"),
-        ({"experiments__table1__model": "DiT-S/3"}, "experiments.table1.model: found 'DiT-S/3', must be one of DiT-"),
-        ({"experiments__table1__modulation": "shear"}, "found 'shear', must be one of scale, shift, scale_shift"),
-        ({"experiments__table1__seed": [0, 0]}, "experiments.table1.seed: found [0, 0], must be a list without"),
-        ({"experiments__table1__seed": ...}, "experiments.table1.seed: missing, must be a list"),
-        ({"experiments__table1__lr": 0}, "experiments.table1.lr: found 0, must be a number above 0"),
-        (
-            {"experiments__table1__sampling": {"step": 101}},
-            "experiments.table1.sampling.step: found 101, must be at most training.steps, 100",
-        ),
-        (
-            {"experiments__table1__sampling": {"step": [50, 60]}},
-            "experiments.table1.sampling.step: found 60, must be a step with a snapshot, such as 50 or 75: "
-            "training.snapshots is 4 in 100 steps",
-        ),
-        ({"sampling": {"step": 10}}, "sampling.step: found 10, must be a step with a snapshot, such as 25 or 50"),
-        ({"experiments__table1__widths": 1}, "experiments.table1: unknown key 'widths', must be one of model, config"),
-        ({"experiments": {}}, "experiments: missing or empty, must name at least one block"),
-        ({"sampling": {"steps": 1001}}, "sampling.steps: found 1001, must be a whole number of at least 1 and at most"),
-        ({"sampling": {"seeds": []}}, "sampling.seeds: found [], must be a list of one or more"),
+        ({"seed": ...}, "spec.json: seed: missing; expected a whole number of at least 0"),
+        ({"lr": "fast"}, "spec.json: lr: expected a number above 0, got 'fast'"),
+        ({"training": {"steps": 100}}, "spec.json: training.batch_size: missing; expected a spec.json that the"),
+        ({"fields": {"norm": "layer"}}, "spec.json: config fields \\['norm'\\]: must be exactly attention, weights"),
+        ({"run": "other"}, "spec.json: run: expected DiT-Nano-2-A-.*, the name of its fields, got 'other'"),
+        ({"weights": 1}, "spec.json: .*unknown key 'weights'"),
     ],
 )
-def test_mistakes_are_one_line_that_names_the_field(change, message):
-    with pytest.raises(UserError) as error:
-        Experiment(changed(**change))
-    assert message in str(error.value)
+def test_a_spec_that_is_not_whole_is_refused_in_one_line(tmp_path, change, message):
+    spec = next(iter(Experiment(SMALL).runs.values())).to_json() | change
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps({key: value for key, value in spec.items() if value is not ...}))
+    with pytest.raises(UserError, match=message) as error:
+        RunSpec.read(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_field_added_later_is_left_out_where_it_reproduces_earlier_behavior(monkeypatch):
+    before = {run.name: run.to_json() for run in Experiment(SMALL).runs.values()}
+    monkeypatch.setitem(names_module.ADDED_FIELDS["training"], "precision", "bfloat16")  # as if it had come after 0.1
+    same = {run.name: run.to_json() for run in Experiment(SMALL).runs.values()}
+    assert all("precision" not in spec["training"] for spec in same.values())
+    assert all(RunSpec.from_json(spec, "spec.json").training.precision == "bfloat16" for spec in same.values())
+    assert not names(training__precision="float32") & (set(same) | set(before))
 
 
 def test_models_are_checked_by_name():
@@ -198,7 +212,7 @@ def test_models_are_checked_by_name():
 
 
 def test_adjacent_letters_differ_in_exactly_the_declared_fields():
-    for letter, (parent, declared) in configs.DECLARED.items():
+    for letter, (parent, declared, _) in configs.RUNGS.items():
         if parent is not None:
             ours, theirs = vars(configs.LADDER[letter]), vars(configs.LADDER[parent])
             assert {name: value for name, value in ours.items() if value != theirs[name]} == declared

@@ -7,7 +7,7 @@ import torch
 from helpers.tiny_models import awaken, inputs, tiny
 
 from mpdit import DiT, create_model
-from mpdit.experiment.ladder import DECLARED, LADDER
+from mpdit.experiment.ladder import LADDER, RUNGS
 from mpdit.model.layers import (
     ACTIVATIONS,
     Attention,
@@ -69,7 +69,7 @@ def test_built_modules_have_the_declared_features(letter):
 @pytest.mark.parametrize("letter", list(LADDER)[1:])
 def test_adjacent_letters_differ_in_the_declared_fields_alone(letter):
     """In the table, and in what was built: the same parameters and the same buffers, but for the declared features."""
-    parent, changes = DECLARED[letter]
+    parent, changes, _ = RUNGS[letter]
     assert letter == f"{parent}-leaky" or ord(letter) - ord(parent) == 1
     assert asdict(LADDER[letter]) == {**asdict(LADDER[parent]), **changes}
     assert all(getattr(LADDER[parent], name) != value for name, value in changes.items())

@@ -14,7 +14,8 @@ from helpers.tiny_runs import make_spec, train_in, write_latents
 
 from mpdit.__main__ import main
 from mpdit.commands.sample import sample_archive
-from mpdit.experiment.grid import Experiment, Protocol, data_identity
+from mpdit.experiment.grid import Experiment
+from mpdit.experiment.run_spec import DataIdentity, Protocol
 from mpdit.planning import rates as speed
 from mpdit.planning import sizes as estimate
 from mpdit.planning.jobs import RULES, Study, find_data, step_of
@@ -55,7 +56,7 @@ def finish(study: Study, run, results: Path, **changes) -> Path:
     """The JSON files of a run that has ended."""
     folder = results / "runs" / run.name
     folder.mkdir(parents=True)
-    (folder / "spec.json").write_text(json.dumps(run.spec()))
+    (folder / "spec.json").write_text(json.dumps(run.to_json()))
     outcome = {"status": "trained", "step": 100, "images_per_second": 640.0, "device": "cpu", "threads": 1}
     (folder / "trained.json").write_text(json.dumps(outcome | changes))
     return folder
@@ -94,9 +95,9 @@ def test_parameters_by_hand():
 def test_flops_of_jobs_by_hand():
     size = ModelSize(matrices=1000, vectors=10, flops=7)
     assert estimate.training_flops(size, {"batch_size": 8}, 100) == 3 * 7 * 8 * 100
-    protocol = Protocol("ddpm", steps=50, guidance=1.0, count=20, ema_width=0.05, step=100, seed=0)
+    protocol = Protocol("ddpm", sampling_steps=50, guidance=1.0, count=20, ema_width=0.05, step=100, sampling_seed=0)
     assert estimate.sampling_flops(size, protocol) == 7 * 50 * 20
-    guided = Protocol("ddpm", steps=50, guidance=1.5, count=20, ema_width=0.05, step=100, seed=0)
+    guided = Protocol("ddpm", sampling_steps=50, guidance=1.5, count=20, ema_width=0.05, step=100, sampling_seed=0)
     assert estimate.sampling_flops(size, guided) == 2 * 7 * 50 * 20
     tracing = {"images": 16, "timesteps": [1, 2], "snapshots": 4}
     assert estimate.tracing_flops(size, tracing, {"snapshots": 3}) == 7 * 16 * 2 * (1 + 3)
@@ -278,7 +279,7 @@ def test_other_studies_measure_nothing(tmp_path):
     other["data"]["name"] = "others"
     foreign = study_of(tmp_path, other)
     finish(foreign, run_of(foreign, "A"), tmp_path)
-    assert data_identity(foreign.experiment.data) != data_identity(Experiment(CONFIG).data)
+    assert DataIdentity.of(foreign.experiment.data) != DataIdentity.of(Experiment(CONFIG).data)
     assert "ASSUMED" in find_rate(study_of(tmp_path)).source
 
 
@@ -415,7 +416,7 @@ def test_mistakes_are_one_line(tmp_path, capsys, options, message):
     ("text", "message"),
     [
         ("a: [1", "study.yaml: while parsing a flow sequence"),
-        ("", "study.yaml: configuration: found None, must be a mapping"),
+        ("", "study.yaml: configuration: expected a mapping with keys from data"),
         (yaml.safe_dump(CONFIG | {"stages": 1}), "study.yaml: configuration: unknown key 'stages'"),
     ],
 )

@@ -3,13 +3,14 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
 from helpers.made_up_runs import write_run
 
 from mpdit.__main__ import main
-from mpdit.experiment.grid import Experiment, data_name
+from mpdit.experiment.grid import Experiment
 from mpdit.system.lock import exclusive
 
 CONFIG = {
@@ -30,7 +31,7 @@ def machines(tmp_path):
     """Here: no run. There: A and E as they were trained, E with files that are of no use elsewhere."""
     for entry, run in zip(Experiment(CONFIG).plan("table1")["runs"], (BASELINE, OURS), strict=True):
         folder = write_run(tmp_path / "there", entry)
-        (folder / "spec.json").write_text(json.dumps(run.spec()))
+        (folder / "spec.json").write_text(json.dumps(run.to_json()))
         for name in ("snapshots/ema.safetensors", "checkpoints/step-100.safetensors", "model.safetensors"):
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(name)
@@ -108,9 +109,9 @@ def test_no_output_is_older_than_what_it_was_made_from(machines):
 def test_the_spec_that_is_here_stays_and_longer_training_goes_on(machines):
     spec = machines / "here" / OURS.name / "spec.json"
     spec.parent.mkdir()
-    longer = OURS.spec()
+    longer = OURS.to_json()
     longer["training"] = longer["training"] | {"steps": 200}
-    for wanted, goes_on in ((OURS.spec(), False), (longer, True)):
+    for wanted, goes_on in ((OURS.to_json(), False), (longer, True)):
         shutil.rmtree(spec.parent)
         spec.parent.mkdir()
         spec.write_text(json.dumps(wanted))
@@ -132,24 +133,26 @@ def test_the_configuration_here_says_how_long_and_which_runs_it_shows(machines, 
 
 def test_a_run_of_another_definition_is_refused(machines, capsys):
     spec = machines / "there" / OURS.name / "spec.json"
-    whole = OURS.spec()
+    whole = OURS.to_json()
 
     def told(**changes):
         spec.write_text(json.dumps(whole | changes))
         return refused(machines, capsys)
 
     where = f"./there/{OURS.name}/spec.json"
-    other = whole["fields"] | {"activation": "relu"}
-    assert told(fields=other) == (
-        f"{where}: activation of E is 'relu': must be 'mp_silu', as that letter is defined here"
+    other = replace(OURS, fields=replace(OURS.fields, activation="silu"))
+    assert told(**other.to_json()) == (
+        f"{where}: activation of Config E is 'silu': must be 'mp_silu', as it is defined here"
     )
-    assert told(config="Z").startswith(f"{where}: config: found 'Z', must be one of A, B")
-    assert told(lr=-1).startswith(f"{where}: lr: found -1, must be a number above 0")
-    assert told(seed=1).startswith(f"{where}: run is {OURS.name}: must be DiT-Nano-2-E-scale_shift-lr0.02-seed1-")
-    assert told(training={"steps": 3}).startswith(f"{where}: training: must have the fields steps, batch_size")
-    assert told(training=whole["training"] | {"batch_size": 0}).startswith(f"{where}: training.batch_size: found 0, ")
+    assert told(config="Z").startswith(f"{where}: run: expected DiT-Nano-2-Z-")
+    assert told(lr=-1).startswith(f"{where}: lr: expected a number above 0, got -1")
+    assert told(seed=1).startswith(f"{where}: run: expected DiT-Nano-2-E-scale_shift-lr0.02-seed1-")
+    assert told(training={"steps": 3}).startswith(f"{where}: training.batch_size: missing; expected a spec.json")
+    assert told(training=whole["training"] | {"batch_size": 0}).startswith(
+        f"{where}: training.batch_size: expected a whole number of at least 1, got 0"
+    )
     spec.write_text("{}")
-    assert refused(machines, capsys) == f"{where}: no field run: must be a spec.json as the workflow writes it"
+    assert refused(machines, capsys) == f"{where}: run: missing; expected a text"
     spec.unlink()
     assert refused(machines, capsys) == f"{where}: no such file"
     (machines / "there" / BASELINE.name).rename(machines / "there/copy")
@@ -183,7 +186,7 @@ def test_scores_of_another_protocol_or_run_than_their_folder_are_refused(machine
 
 
 def test_latents_must_be_those_here_if_there_are_any(machines, capsys):
-    manifest = machines / "latents" / data_name(OURS.data) / "manifest.json"
+    manifest = machines / "latents" / OURS.data.folder_name / "manifest.json"
     assert take_in(machines, BASELINE) == 0
     assert "its latents, abababababab, are not here to compare" in capsys.readouterr().out
     manifest.parent.mkdir(parents=True)

@@ -408,11 +408,10 @@ def test_schedules_are_absolute_in_the_step(schedule, expected):
 
 
 def test_every_schedule_of_a_configuration_is_in_the_table():
-    from mpdit.experiment.grid import SECTIONS
+    from mpdit.experiment.schema import Training
 
-    kind, default = SECTIONS["training"]["schedule"]
-    assert kind(default) in SCHEDULES
-    assert [kind(name) for name in SCHEDULES] == list(SCHEDULES)
+    assert Training().schedule in SCHEDULES
+    assert [Training(schedule=name).schedule for name in SCHEDULES] == list(SCHEDULES)
 
 
 # The command

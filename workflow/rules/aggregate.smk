@@ -5,9 +5,9 @@
 def finished(*blocks):
     """Every file of the runs of these blocks that an aggregation reads."""
     return [
-        f"results/runs/{run['run']}/{file}"
-        for run in experiment.plan(*blocks)["runs"]
-        for file in ("trained.json", "magnitudes.csv", *run["scores"])
+        f"results/runs/{run.run}/{file}"
+        for run in experiment.planned_runs(*blocks)
+        for file in ("trained.json", "magnitudes.csv", *run.scores)
     ]
 
 
@@ -65,11 +65,11 @@ rule cost:
         latents=ancient(LATENTS),
     output:
         "results/cost.csv",
-    threads: experiment.execution["threads"]
+    threads: experiment.execution.threads
     resources:
         gpu=GPU,
     params:
         measured=options(experiment.measured()),
     shell:
-        ON_GPU + " cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution[device]}"
+        ON_GPU + " cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution.device}"
         " {COMPILE} --output {output}"

@@ -7,13 +7,20 @@ import sys
 from pathlib import Path
 
 from mpdit import paper
-from mpdit.system.errors import UserError
 from mpdit.experiment import Experiment
+from mpdit.experiment.parse import read_yaml
+from mpdit.system.errors import UserError
 
 try:
-    experiment = Experiment(config)
+    for path in workflow.configfiles:  # Snakemake has read them, but it takes the last of two equal keys
+        read_yaml(path)
 except UserError as error:
-    sys.exit(f"{', '.join(map(str, workflow.configfiles))}: {error}")  # one line, no traceback
+    sys.exit(str(error))
+try:
+    experiment = Experiment(config)
+except UserError as error:  # one line per mistake, no traceback
+    files = ", ".join(map(str, workflow.configfiles))
+    sys.exit("\n".join(f"{files}: {line}" for line in str(error).splitlines()))
 
 
 def one_of(names):
@@ -33,10 +40,10 @@ def options(values):
 MPDIT = f"{shlex.quote(sys.executable)} -m mpdit"
 # Jobs on a GPU ask for `gpu`: a scheduler's executor requests it, and `--resources gpu=4` counts it. Then, too, each job
 # is handed GPUs of its own.
-GPU = int(experiment.execution["device"] != "cpu")
-GPUS = GPU * experiment.execution["devices"]
+GPU = int(experiment.execution.device != "cpu")
+GPUS = GPU * experiment.execution.devices
 HANDED_OUT = GPU and "gpu" in workflow.resource_settings.resources
 ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.system.gpus {{resources.gpu}} {{MPDIT}}" if HANDED_OUT else "{MPDIT}"
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
-DATA = shlex.quote(json.dumps(experiment.data))  # in shell commands, not params: moving the images re-encodes nothing
+DATA = shlex.quote(json.dumps(experiment.data.to_json()))  # in shell commands, not params: moving the images re-encodes nothing
 AGGREGATES = ("runs", "fid", "training", "magnitudes", "angles")

@@ -6,11 +6,11 @@
 # Declared are the manifest, written last, and of each shard an empty file which says that it is finished: Snakemake
 # deletes what a job declares before it tries again, and the shards' own manifests and arrays must outlive that.
 
-SHARDS = experiment.execution["shards"]
-DECODERS = experiment.execution["encode_workers"]
-ENCODING_GPU = GPU if experiment.data["autoencoder"] else 0
+SHARDS = experiment.execution.shards
+DECODERS = experiment.execution.encode_workers
+ENCODING_GPU = GPU if experiment.data.autoencoder else 0
 ENCODE = (
-    f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution['device']}"
+    f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution.device}"
 )
 UNFINISHED = "(?!)" if Path(LATENTS).exists() else re.escape(experiment.data_name)  # the former matches nothing
 

@@ -19,9 +19,9 @@ def read_by(name):
     if "cost" in subjects:
         files.append("results/cost.csv")
     if "samples" in subjects:
-        plan = experiment.plan(*([block] if block else experiment.blocks))["runs"]
+        runs = experiment.planned_runs(*([block] if block else experiment.blocks))
         files += [
-            f"results/runs/{run['run']}/{Path(score).parent}/samples.npz" for run in plan for score in run["scores"]
+            f"results/runs/{run.run}/{Path(score).parent}/samples.npz" for run in runs for score in run.scores
         ]
     return [f"{folder}/plan.json", *files]
 

@@ -9,12 +9,12 @@ rule sample:
     output:
         samples="results/runs/{run}/samples/{protocol}/samples.npz",
         grid="results/runs/{run}/samples/{protocol}/grid.png",
-    threads: experiment.execution["threads"]
+    threads: experiment.execution.threads
     resources:
         gpu=GPU,
     params:
         protocol=lambda wildcards: options(experiment.protocols[wildcards.protocol].options()),
     shell:
         ON_GPU + " sample $(dirname {input.trained}) --latents $(dirname {input.latents}) {params.protocol}"
-        " --batch-size {experiment.execution[sampling_batch]} --device {experiment.execution[device]}"
+        " --batch-size {experiment.execution.sampling_batch} --device {experiment.execution.device}"
         " --output $(dirname {output.samples})"

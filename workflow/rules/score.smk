@@ -1,8 +1,8 @@
 # Real images -> reference statistics, once a data set; images and reference -> distances.
 
-FEATURES = experiment.scoring["features"]
-WEIGHTS = options({"weights": experiment.scoring["weights"]})
-AGAINST = options({"reference": experiment.scoring["reference"]})
+FEATURES = experiment.scoring.features
+WEIGHTS = options({"weights": experiment.scoring.weights})
+AGAINST = options({"reference": experiment.scoring.reference})
 REFERENCE = f"results/reference/{experiment.reference_name}-{FEATURES}-n{{drawn}}.npz"
 
 
@@ -17,7 +17,7 @@ rule reference:
         gpu=GPU,
     shell:
         ON_GPU + " reference {DATA} {AGAINST} --features {FEATURES} {WEIGHTS} --count {wildcards.drawn}"
-        " --device {experiment.execution[device]} --output {output}"
+        " --device {experiment.execution.device} --output {output}"
 
 
 rule score:
@@ -30,4 +30,4 @@ rule score:
         gpu=GPU,
     shell:
         ON_GPU + " score {input.samples} --reference {input.reference} {WEIGHTS}"
-        " --device {experiment.execution[device]} --output {output}"
+        " --device {experiment.execution.device} --output {output}"

@@ -1,6 +1,6 @@
 # A trained run -> magnitudes of activations and weights.
 
-TRACING = options(experiment.tracing)
+TRACING = options(experiment.tracing.to_json())
 
 
 rule trace:
@@ -13,4 +13,4 @@ rule trace:
         gpu=GPU,
     shell:
         ON_GPU + " trace $(dirname {input.trained}) --latents $(dirname {input.latents}) {TRACING}"
-        " --device {experiment.execution[device]} --output {output}"
+        " --device {experiment.execution.device} --output {output}"

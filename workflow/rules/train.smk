@@ -4,9 +4,9 @@
 # from its checkpoint. How a run is executed stands in the shell command: it is no part of what the run is.
 
 EXECUTION = options(
-    {key: experiment.execution[key] for key in ("device", "devices", "threads", "log_every", "checkpoint_every")}
+    {key: getattr(experiment.execution, key) for key in ("device", "devices", "threads", "log_every", "checkpoint_every")}
 )
-COMPILE = {None: "", True: "--compile", False: "--no-compile"}[experiment.execution["compile"]]
+COMPILE = {None: "", True: "--compile", False: "--no-compile"}[experiment.execution.compile]
 
 
 localrules:
@@ -18,7 +18,7 @@ rule spec:
         "results/runs/{run}/spec.json",
     priority: 2  # so that no core takes up a short job while a run has yet to begin
     params:
-        spec=lambda wildcards: json.dumps(experiment.runs[wildcards.run].spec()),
+        spec=lambda wildcards: json.dumps(experiment.runs[wildcards.run].to_json()),
     shell:
         "printf '%s\\n' {params.spec:q} > {output}"
 
@@ -30,7 +30,7 @@ rule train:
     output:
         "results/runs/{run}/trained.json",
     priority: 1  # the long jobs first
-    threads: experiment.execution["threads"] * experiment.execution["devices"]  # each device has its process
+    threads: experiment.execution.threads * experiment.execution.devices  # each device has its process
     resources:
         gpu=GPUS,
     shell:

@@ -1,0 +1,250 @@
+"""A configuration file -> a validated `schema.Configuration`, or one line for each mistake in it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ..system.errors import UserError
+from ..system.files import read_json
+from .fields import closest, describe
+from .schema import Configuration, Data
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+LONGEST_VALUE = 60  # characters of a wrong value that a message repeats
+Location = tuple[int | str, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_configuration(values: object) -> Configuration:
+    """The validated configuration of a mapping. UserError with one line per mistake, each naming the field."""
+    return validated(Configuration, values, "configuration")
+
+
+def parse_data(values: object) -> Data:
+    """The validated `data` section. UserError with one line per mistake, each naming the field."""
+    data = validated(Data, values, "data", prefix=("data",))
+    raise_problems(data_problems(data))
+    return data
+
+
+def read_data(text: str) -> Data:
+    """The `data` section of a command line: a JSON file, or the JSON itself."""
+    if not text.lstrip().startswith("{"):
+        return parse_data(read_json(text))
+    try:
+        return parse_data(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise UserError(f"DATA_JSON: not valid JSON ({error}); expected a file or a JSON mapping") from None
+
+
+def data_problems(data: Data) -> list[str]:
+    """What is wrong across the fields of `data`."""
+    if data.source == "mnist" and data.path is not None:
+        return [f"data.path: expected null for the built-in source mnist, got {data.path!r}"]
+    if data.source != "mnist" and data.path is None:
+        return [f"data.path: missing; expected the {data.source} of images"]
+    return []
+
+
+def raise_problems(problems: Sequence[str]) -> None:
+    """UserError with one line per problem, if there are any."""
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# YAML
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The value of a YAML file. UserError, one line that names the file, for bad YAML and for a key given twice."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; expected a YAML file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected a YAML file") from None
+    return load_yaml(text, str(path))
+
+
+def load_yaml(text: str, source: str) -> Any:
+    """The value of YAML text; `source` names it in messages."""
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=_loader())
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UserError(f"{source}: {line}{error.problem or 'not valid YAML'}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+@cache
+def _loader() -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """PyYAML's safe loader, except that a key given twice is an error instead of the last one winning."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            first_lines: dict[str, int] = {}
+            for key_node, _ in node.value:
+                if key_node.tag == "tag:yaml.org,2002:merge":
+                    continue
+                key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+                if str(key) in first_lines:
+                    problem = f"key {key!r} appears twice, first in line {first_lines[str(key)]}"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+                first_lines[str(key)] = line
+            return super().construct_mapping(node, deep)
+
+    return Loader
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From pydantic's errors to one line per mistake
+
+
+class _Place(NamedTuple):
+    """Where in a file a mapping is."""
+
+    name: str  # what to call it where the mapping itself is wrong
+    prefix: Location
+
+    def dotted(self, location: Location) -> str:
+        """`experiments.table1.lr[1]`."""
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*self.prefix, *location))
+        return "".join(parts).removeprefix(".") or self.name
+
+
+def validated(model: type[Model], values: object, name: str, prefix: Location = ()) -> Model:
+    """The model of a mapping. UserError with one line per mistake; `prefix` is where in the file the mapping is."""
+    if not isinstance(values, Mapping):
+        keys = ", ".join(model.model_fields)
+        raise UserError(f"{name}: expected a mapping with keys from {keys}, got {_shown(values)}")
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        _raise_validation_error(model, values, error, _Place(name, prefix))
+
+
+def _raise_validation_error(
+    model: type[BaseModel], values: object, error: ValidationError, place: "_Place"
+) -> NoReturn:
+    schema = model.model_json_schema()
+    mistakes = error.errors(include_url=False)
+    # A list with a wrong item is also reported as too short, without that item.
+    whole = {details["loc"][:end] for details in mistakes for end in range(len(details["loc"]))}
+    problems = dict.fromkeys(
+        _message(details, schema, values, place)
+        for details in mistakes
+        if details["loc"] not in whole and details["type"] != "none_required"  # the other member of a union with null
+    )
+    raise UserError("\n".join(problems)) from None
+
+
+def _message(details: "ErrorDetails", schema: Mapping[str, Any], values: object, place: "_Place") -> str:
+    """One line for one of pydantic's errors: the field, what was expected, what was found."""
+    location = details["loc"]
+    if location and (location[-1] == "[key]" or details["type"] == "invalid_key"):
+        return _wrong_key(details, schema, place)
+    if details["type"] == "missing" and isinstance(location[-1], int):  # a list of a fixed length that is too short
+        location = location[:-1]
+    node = _node(schema, _without_labels(location, schema))
+    location, value = _visible(location, values)
+    where = place.dotted(location)
+    match details["type"]:
+        case "extra_forbidden":
+            parent = _node(schema, location[:-1])
+            return _unknown_key(place.dotted(location[:-1]), location[-1], list(parent.get("properties", {})))
+        case "missing" if value is None:
+            return f"{where}: missing; expected {describe(node, schema.get('$defs'))}"
+        case "repeats":
+            return f"{where}: expected {details['msg']}, got {_shown(value)}"
+    return f"{where}: expected {describe(node, schema.get('$defs'))}, got {_shown(value)}"
+
+
+def _wrong_key(details: "ErrorDetails", schema: Mapping[str, Any], place: "_Place") -> str:
+    """One line for a key of a mapping that is no name, or none of the names that it may be."""
+    location = tuple(part for part in details["loc"] if part != "[key]")
+    parent = _node(schema, location[:-1])
+    allowed = list(parent.get("properties") or parent.get("propertyNames", {}).get("enum", ()))
+    key = details["input"] if details["type"] != "invalid_key" else location[-1]
+    if allowed:
+        return _unknown_key(place.dotted(location[:-1]), key, allowed)
+    where = place.dotted(location[:-1])
+    return f"{where}: expected a name of letters, digits, underscores and dots, got {key!r}"
+
+
+def _unknown_key(where: str, key: object, allowed: list[str]) -> str:
+    near = closest(key, allowed)
+    hint = f" (did you mean {near!r}?)" if near else ""
+    return f"{where}: unknown key {key!r}{hint}; expected one of {', '.join(allowed)}"
+
+
+def _visible(location: Location, values: object) -> tuple[Location, object]:
+    """The part of pydantic's location that a reader sees in the file, and the value there.
+
+    Left out are an index into a list that was a single value, and the labels that pydantic adds for members of a union.
+    """
+    visible: list[int | str] = []
+    for part in location:
+        if isinstance(part, int) and isinstance(values, list | tuple):
+            values = values[part] if part < len(values) else None
+        elif isinstance(part, str) and (values is None or isinstance(values, Mapping)):
+            values = values.get(part) if isinstance(values, Mapping) else None
+        else:
+            continue
+        visible.append(part)
+    return tuple(visible), values
+
+
+def _without_labels(location: Location, schema: Mapping[str, Any]) -> Location:
+    """pydantic's location without the labels that it adds for members of a union, which no schema knows."""
+    kept: Location = ()
+    for part in location:
+        if isinstance(part, int) or not kept or _has_key(_resolved(_node(schema, kept), schema.get("$defs", {})), part):
+            kept += (part,)
+    return kept
+
+
+def _has_key(node: Mapping[str, Any], key: str) -> bool:
+    return node.get("type") == "object" and (key in node.get("properties", {}) or "properties" not in node)
+
+
+def _node(schema: Mapping[str, Any], location: Location) -> Mapping[str, Any]:
+    """The part of a JSON Schema that describes the value at a location."""
+    definitions, node = schema.get("$defs", {}), schema
+    for part in location:
+        node = _resolved(node, definitions)
+        if isinstance(part, int):
+            node = (node.get("prefixItems") or [node.get("items", {})] * (part + 1))[part]
+        else:
+            properties = node.get("properties", {})
+            extra = node.get("additionalProperties")
+            patterns = list(node.get("patternProperties", {}).values())
+            node = properties.get(part) or (extra if isinstance(extra, dict) else patterns[0] if patterns else {})
+    return _resolved(node, definitions, nullable=True)
+
+
+def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any], nullable: bool = False) -> Mapping[str, Any]:
+    if "$ref" in node:
+        definition: Mapping[str, Any] = definitions[node["$ref"].rpartition("/")[2]]
+        return definition
+    if "anyOf" in node and not nullable:
+        return next(option for option in node["anyOf"] if option.get("type") != "null")
+    return node
+
+
+def _shown(value: object) -> str:
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

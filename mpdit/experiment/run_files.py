@@ -1,0 +1,30 @@
+"""Names of the files in a run folder, in a folder of samples and in a folder of latents."""
+
+# A run folder, results/runs/<run>/
+SPEC = "spec.json"  # what defines the run
+TRAINED = "trained.json"  # how training ended; written last
+TRAINING_TABLE = "training.csv"
+TRAIN_LOG = "train.log"
+LOCK = "lock"
+CHECKPOINTS = "checkpoints"
+SNAPSHOTS = "snapshots"
+MODEL_CONFIG = "config.json"
+MODEL_WEIGHTS = "model.safetensors"
+MAGNITUDES = "magnitudes.csv"
+SAMPLES = "samples"  # holds one folder per protocol
+
+# A folder of samples, <run>/samples/<protocol>/
+SAMPLE_ARRAYS = "samples.npz"
+SAMPLE_GRID = "grid.png"
+SAMPLE_RECORD = "protocol.json"
+
+# A folder of latents, results/latents/<data>/
+MANIFEST = "manifest.json"
+MEAN, STD, LABELS = "mean.npy", "std.npy", "labels.npy"
+
+KEPT_CHECKPOINTS = 2  # per run: the newest, and the one before in case it is damaged
+
+
+def score_file(features: str, reference: str | None = None) -> str:
+    """Name of a score beside its samples; `reference` names what they were compared with, where it is not the data."""
+    return f"fid-{features}{f'-{reference}' if reference else ''}.csv"

@@ -1,0 +1,171 @@
+"""A training run, fully resolved, and a protocol by which images are drawn from it."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from ..system.errors import UserError
+from ..system.files import read_json
+from .fields import NULL, Count, OneOf, Positive, Seed, Slug, Text
+from .ladder import MODELS, MODULATIONS, Config, parse_model, resolve
+from .names import autoencoder_name, canonical, complete, digest, number, run_name
+from .parse import validated
+from .schema import Data, Section, Training
+
+RUN_AXES = ("model", "config", "modulation", "lr", "seed")
+
+
+class _DataFile(Section):
+    """`data` in a spec.json."""
+
+    name: Slug
+    resolution: Count
+    autoencoder: Annotated[Text | None, NULL]
+    flips: Annotated[str, OneOf(("none", "both"))]
+
+
+class _SpecFile(Section):
+    """A spec.json before its fields are resolved."""
+
+    run: Text
+    fields: dict[str, Any]
+    model: Annotated[str, OneOf(MODELS)]
+    config: Text
+    modulation: Annotated[str, OneOf(MODULATIONS)]
+    lr: Positive
+    seed: Seed
+    data: _DataFile
+    training: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """The part of `data` that says what the latents are: not where the files are, nor how they are packed."""
+
+    name: str
+    resolution: int
+    autoencoder: str | None  # the last part of its path or hub id
+    flips: str
+
+    @classmethod
+    def of(cls, data: Data) -> "DataIdentity":
+        return cls(data.name, data.resolution, autoencoder_name(data.autoencoder), data.flips)
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the folder of these latents."""
+        return f"{self.name}-{digest(canonical('data', asdict(self)))}"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training run, fully resolved: everything that decides its weights, and `training.steps`."""
+
+    model: str  # such as DiT-S/2
+    config: str  # a configuration of the ladder, such as E
+    modulation: str
+    lr: float  # peak learning rate
+    seed: int
+    data: DataIdentity
+    training: Training
+    fields: Config  # the features that `config` stands for
+
+    @cached_property
+    def name(self) -> str:
+        size, _ = parse_model(self.model)
+        return run_name(self.axes, asdict(self.fields), asdict(size), asdict(self.data), self.training.to_json())
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        return {axis: getattr(self, axis) for axis in RUN_AXES}
+
+    def key(self) -> dict[str, Any]:
+        """The run as the first columns of the aggregated tables have it."""
+        return {"run": self.name, **self.axes, "data": self.data.name}
+
+    def to_json(self) -> dict[str, Any]:
+        """What spec.json holds."""
+        return {
+            "run": self.name,
+            "fields": canonical("fields", asdict(self.fields)),
+            **self.axes,
+            "data": canonical("data", asdict(self.data)),
+            "training": canonical("training", self.training.to_json()),
+        }
+
+    @classmethod
+    def read(cls, path: str | Path) -> "RunSpec":
+        """The run of a spec.json. Raises UserError that names file and field for anything that is not right."""
+        return cls.from_json(read_json(path), str(path))
+
+    @classmethod
+    def from_json(cls, values: object, source: str) -> "RunSpec":
+        """The run of what a spec.json holds; `source` names the file in messages. Raises UserError as `read` does.
+
+        Every field must be there: a default would be another run than the one that was trained.
+        """
+        try:
+            spec = validated(_SpecFile, _completed(values), "spec.json")
+            missing = sorted(Training.model_fields.keys() - spec.training.keys())
+            if missing:
+                raise UserError(f"training.{missing[0]}: missing; expected a spec.json that the workflow wrote")
+            training = validated(Training, spec.training, "training", prefix=("training",))
+            run = cls(
+                spec.model,
+                spec.config,
+                spec.modulation,
+                spec.lr,
+                spec.seed,
+                DataIdentity(**spec.data.model_dump()),
+                training,
+                resolve(spec.fields),
+            )
+        except UserError as error:
+            raise UserError(f"{source}: {str(error).splitlines()[0]}") from None
+        if spec.run != run.name:
+            raise UserError(f"{source}: run: expected {run.name}, the name of its fields, got {spec.run!r}")
+        return run
+
+
+def _completed(values: object) -> object:
+    """A spec.json in canonical form -> with the fields that were added after version 0.1 filled in."""
+    if not isinstance(values, dict):
+        return values
+    sections = {
+        section: complete(section, values[section])
+        for section in ("fields", "data", "training")
+        if isinstance(values.get(section), dict)
+    }
+    return {**values, **sections}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How images are drawn from a run. Scores of different protocols never share a row."""
+
+    sampler: str
+    sampling_steps: int
+    guidance: float
+    count: int
+    ema_width: float | None  # None: the plain weights
+    step: int  # of training, one with a snapshot
+    sampling_seed: int
+
+    @property
+    def name(self) -> str:
+        weights = "plain" if self.ema_width is None else f"ema{number(self.ema_width)}"
+        drawing = f"{self.sampler}{self.sampling_steps}-guidance{number(self.guidance)}-n{self.count}"
+        return f"{drawing}-{weights}-step{self.step}-seed{self.sampling_seed}"
+
+    def options(self) -> dict[str, Any]:
+        """The options of `mpdit sample`."""
+        return {
+            "sampler": self.sampler,
+            "steps": self.sampling_steps,
+            "guidance": self.guidance,
+            "count": self.count,
+            "ema_width": "none" if self.ema_width is None else self.ema_width,
+            "step": self.step,
+            "seed": self.sampling_seed,
+        }

