@@ -34,7 +34,7 @@ _PAIR = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) el
 
 
 def _field(default: Any, description: str, unit: str = "") -> Any:
-    return Field(default, description=description, json_schema_extra={"x-unit": unit} if unit else None)
+    return Field(default, description=description, json_schema_extra={"x-unit": unit} if unit else {})
 
 
 class Section(BaseModel):
