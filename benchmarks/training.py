@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader, Dataset
 from mpdit.data.latents import Latents, to_raw
 from mpdit.experiment.ladder import LADDER
 from mpdit.model.flops import flops
+from mpdit.system.device import peak_memory
 from mpdit.system.interruption import Interruption
-from mpdit.system.provenance import peak_memory
 from mpdit.training.batches import Batches
 from mpdit.training.distributed import join
 from mpdit.training.step_time import relative_time, step_times, training_step

@@ -77,7 +77,7 @@ def print_tree(model: "DiT") -> None:
         operations = node.copies * flops.get(node.path, 0)
         form = node.module.extra_repr() if not list(node.module.children()) else ""
         rows.append((f"{'  ' * node.depth}{node.label}", form, f"{parameters:,}", f"{operations / 1e6:,.2f}"))
-    print(*aligned(rows, words=1), sep="\n")
+    print(*aligned(rows, text_columns=1), sep="\n")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def print_magnitudes(model: "DiT", images: int, seed: int) -> None:
         values = (measured[correlation].get((block, site)) for correlation, site in keys)
         cells = ("" if value is None else f"{value:.3f}" for value in values)
         rows.append(("input" if block == -1 else str(block), *cells))
-    print(*aligned(rows, words=1), sep="\n")
+    print(*aligned(rows, text_columns=1), sep="\n")
 
 
 def magnitudes(model: "DiT", images: int, correlation: float, seed: int) -> dict[tuple[int, str], float]:

@@ -75,7 +75,7 @@ def report(configfile: Path, study, rate) -> None:
         "At best: queues are not counted, nor hours in which a device has nothing to do.",
     )
     for table, text in zip(tables, below, strict=True):
-        print("", *aligned(table, words=1), text, sep="\n")
+        print("", *aligned(table, text_columns=1), text, sep="\n")
     print("\nHours are an ESTIMATE, of matrix products at the rate below; pictures are read while devices work.")
     print(f"- {rate.source}")
     compiling = f", {rate.compiling:g} s to compile a model that is trained" if rate.compiling else ""
@@ -98,7 +98,7 @@ def block_table(study, rate) -> list[tuple[str, ...]]:
 
 def job_table(study, rate) -> list[tuple[str, ...]]:
     from ..planning.jobs import RULES
-    from ..system.console import with_prefix
+    from ..system.console import with_si_prefix
 
     rows = []
     for rule in RULES:
@@ -111,31 +111,31 @@ def job_table(study, rate) -> list[tuple[str, ...]]:
         rows.append((rule, count, done, count - done, sum(flops for _, flops in to_do), seconds))
     headings = ("job", "all", "done", "to do", "FLOP", f"{rate.unit}-hours")
     total = ("total", *(sum(row[place] for row in rows) for place in range(1, 6)))
-    cells = [(row[0], *map(_whole, row[1:4]), with_prefix(row[4]), _hours(row[5])) for row in (*rows, total)]
+    cells = [(row[0], *map(_whole, row[1:4]), with_si_prefix(row[4]), _hours(row[5])) for row in (*rows, total)]
     if study.data.images is None:
         cells = [(*row[:4], "?", "?") if row[0] in FROM_PICTURES and row[3] != "0" else row for row in cells]
     return [headings, *cells]
 
 
 def disk_table(study) -> list[tuple[str, str]]:
-    from ..system.console import with_prefix
+    from ..system.console import with_si_prefix
 
     sizes = {**study.disk, "total": sum(study.disk.values())}
-    cells = {name: f"{with_prefix(size)}B" for name, size in sizes.items()}
+    cells = {name: f"{with_si_prefix(size)}B" for name, size in sizes.items()}
     if study.data.images is None:
         cells["latents"] = "?"
     return [("disk", "in the end"), *cells.items()]
 
 
 def space_left(study) -> str:
-    from ..system.console import with_prefix
+    from ..system.console import with_si_prefix
 
     folder = study.results.resolve()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     short = ", which is TOO LITTLE for all of it" if free < sum(study.disk.values()) else ""
-    return f"On this disk {with_prefix(free)}B are free{short}. What is there already is part of the sum."
+    return f"On this disk {with_si_prefix(free)}B are free{short}. What is there already is part of the sum."
 
 
 def time_table(study, rate) -> list[tuple[str, ...]]:

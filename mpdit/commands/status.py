@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> None:
     if not states:
         print(f"{args.runs}: no runs yet")
         return
-    for line in aligned([HEADINGS, *map(cells, states)], words=2):
+    for line in aligned([HEADINGS, *map(cells, states)], text_columns=2):
         print(line)
     counts = Counter(run.state for run in states)
     print(f"{len(states)} runs: {', '.join(f'{counts[state]} {state}' for state in STATES if counts[state])}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..experiment.run_spec import DataIdentity, RunSpec
-from ..system.console import with_prefix
+from ..system.console import with_si_prefix
 from ..system.device import choose_device
 from ..system.errors import UserError
 from ..system.files import read_json
@@ -116,4 +116,4 @@ def _measured(unit: str, speeds: Mapping[str, Sequence[float]], how: str, compil
 
 
 def _words(flops: float) -> str:
-    return f"{with_prefix(flops)}FLOP/s"
+    return f"{with_si_prefix(flops)}FLOP/s"

@@ -1,51 +1,56 @@
-"""What a terminal shows: lines of progress, aligned columns, durations, SI prefixes."""
+"""What commands print to a terminal: progress, aligned columns, durations, numbers with SI prefixes."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
-EVERY = 10.0  # seconds between lines where they are not drawn over one another
+from .interruption import snakemake_ancestors
+
+Item = TypeVar("Item")
+
+PROGRESS_INTERVAL = 10.0  # seconds between progress lines that do not replace one another
+REDRAW_INTERVAL = 0.1  # seconds between progress lines that do
 
 
 class Progress:
-    """A line of progress on standard output: redrawn in a terminal, else (a job's log) said every ten seconds.
+    """A progress line on standard output: redrawn in place in a terminal, else (in a log) printed every ten seconds.
 
-    Under Snakemake, where jobs share a terminal, nothing is redrawn.
+    Under Snakemake, whose jobs share a terminal, nothing is redrawn.
     """
 
-    def __init__(self, name: str, total: int):
-        from .interruption import snakemake_ancestors
-
+    def __init__(self, name: str, total: int) -> None:
+        """`name` begins each line; `total` is the number of images."""
         self.name, self.total = name, total
         self.redraw = sys.stdout.isatty() and not snakemake_ancestors()
-        self.started = self._said = time.monotonic()
-        self._drawn = 0
+        self.started = self._last_print = time.monotonic()
+        self._line_length = 0  # of the line to be replaced
 
     def update(self, done: float) -> None:
-        """Say, if it is time to, that `done` of all images are done."""
+        """Print that `done` images are finished, unless the last line is too recent."""
         now = time.monotonic()
-        if now - self._said < (0.1 if self.redraw else EVERY):
+        if now - self._last_print < (REDRAW_INTERVAL if self.redraw else PROGRESS_INTERVAL):
             return
-        self._said = now
+        self._last_print = now
         rate = done / (now - self.started)
         left = duration((self.total - done) / rate) if rate else "unknown time"
         self._print(f"{int(done):,} of {self.total:,} images, {rate:,.4g} images/s, {left} left", redraw=self.redraw)
 
     def finish(self) -> None:
-        """Say that all are done."""
+        """Print how long all images took."""
         seconds = time.monotonic() - self.started
         rate = self.total / max(seconds, 1e-9)
         self._print(f"{self.total:,} images in {duration(seconds)}, {rate:,.4g} images/s", redraw=False)
 
     def _print(self, text: str, redraw: bool) -> None:
         line = f"{self.name}: {text}"
-        start = "\r" if self._drawn else ""
-        print(start + line.ljust(self._drawn), end="" if redraw else "\n", flush=True)
-        self._drawn = len(line) if redraw else 0
+        start = "\r" if self._line_length else ""
+        print(start + line.ljust(self._line_length), end="" if redraw else "\n", flush=True)
+        self._line_length = len(line) if redraw else 0
 
 
-def with_progress(name: str, items: Iterable, total: int) -> Iterator:
-    """The same items; progress is said as they go by."""
+def with_progress(name: str, items: Iterable[Item], total: int) -> Iterator[Item]:
+    """Yield the same items, printing progress as they pass."""
     progress = Progress(name, total)
     for done, item in enumerate(items, start=1):
         yield item
@@ -54,7 +59,7 @@ def with_progress(name: str, items: Iterable, total: int) -> Iterator:
 
 
 def duration(seconds: float) -> str:
-    """Such as "42 s", "3 min 05 s", "7 h 12 min", "6 d 11 h"."""
+    """A duration to the two largest units, such as "42 s", "3 min 05 s", "7 h 12 min" or "6 d 11 h"."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -65,24 +70,27 @@ def duration(seconds: float) -> str:
     return f"{seconds // 86400} d {seconds % 86400 // 3600:02} h"
 
 
-PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+def aligned(rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:
+    """Lines with the cells of `rows` in columns two spaces apart.
 
-
-def aligned(lines: Sequence[Sequence[str]], words: int) -> list[str]:
-    """Columns two spaces apart: the first `words` flush left, the others, numbers, flush right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    The first `text_columns` columns are aligned left; the others, which hold numbers, are aligned right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.ljust(width) if place < words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if column < text_columns else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for line in lines
+        for row in rows
     ]
 
 
-def with_prefix(value: float) -> str:
-    """Three digits and an SI prefix, for a unit to follow: `5.25 G`."""
+SI_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+
+
+def with_si_prefix(value: float) -> str:
+    """A number as three significant digits and an SI prefix, such as "5.25 G"; the unit is to be appended."""
     power = 0
-    while value >= 999.5 and power < len(PREFIXES) - 1:
+    while value >= 999.5 and power < len(SI_PREFIXES) - 1:
         value, power = value / 1000, power + 1
-    return f"{value:.3g} {PREFIXES[power]}"
+    return f"{value:.3g} {SI_PREFIXES[power]}"

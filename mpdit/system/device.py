@@ -1,10 +1,13 @@
-"""The device that a command computes on: the `--device` option, its one interpretation, and a device's name.
+"""The device that a command computes on: the `--device` option, its interpretation, its name and peak memory.
 
 Torch is imported inside the functions, so that commands can declare the option before they load it.
 """
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from .errors import UserError
 
@@ -41,3 +44,16 @@ def device_name(device: "torch.device") -> str:
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def peak_memory(device: "torch.device") -> int:
+    """The most bytes that this process has held: allocated by torch on a CUDA device, or resident on the CPU."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()  # getrusage would include what ran in this process before exec
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    except (OSError, IndexError):
+        return int(psutil.Process().memory_info().rss)

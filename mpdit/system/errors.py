@@ -1,8 +1,8 @@
-"""The one exception that means: the user can mend this."""
+"""The one exception for mistakes that the user can correct."""
 
 
 class UserError(ValueError):
-    """Bad input. Its message is one line that names the file or field, what was found, and what would be right.
+    """Invalid input. The message names the file or field, what was found, and what would be right.
 
-    The command line prints the message alone (no traceback) and exits with status 2.
+    A message is one line per mistake. The command line prints it without a traceback and exits with status 2.
     """

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under another name, flushed to disk, moved into place."""
+"""Files that appear complete or not at all: written under another name, flushed to disk, then moved into place."""
 
 import csv
 import hashlib
@@ -7,16 +7,20 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on success it is fsynced and moved onto `path`, on failure removed."""
+    """Yield a temporary path to write to, in the folder of `path`, which is created if it is missing.
+
+    On success the file is flushed to disk and moved onto `path`; on failure it is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept last: writers such as np.save and matplotlib go by it.
+    # Writers such as np.save and matplotlib go by the suffix, so it stays the last part of the name.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
@@ -31,25 +35,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: str | Path) -> None:
-    """Flush a folder's entries, so that a rename survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Flush the entries of a folder to disk, so that a rename in it survives a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Replace the content of `path` with `text`, atomically."""
     with replacing(path) as part:
         part.write_text(text)
 
 
-def write_json(path: str | Path, value) -> None:
+def write_json(path: str | Path, value: Any) -> None:
+    """Replace the content of `path` with `value` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: str | Path):
-    """Parsed JSON of `path`; UserError when it is missing or is not JSON."""
+def read_json(path: str | Path) -> Any:
+    """The parsed JSON of `path`. Raises UserError if the file is missing or is not JSON."""
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
@@ -59,13 +65,16 @@ def read_json(path: str | Path):
 
 
 def file_hash(path: str | Path) -> str:
-    """16 hex digits of the SHA-256 of a file's content."""
+    """The first 16 hexadecimal digits of the SHA-256 of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[Mapping]) -> None:
-    """Write `rows` under a header of `columns`; a row's missing columns stay empty, an unknown one is a ValueError."""
+def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `rows` under a header of `columns`, atomically.
+
+    Columns that a row does not have stay empty; a key that is no column raises ValueError.
+    """
     with replacing(path) as part, open(part, "w", newline="") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()

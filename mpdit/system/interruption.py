@@ -1,21 +1,23 @@
-"""Why a trainer should stop early: it was told to by a signal, or the Snakemake that started it has died."""
+"""Reasons for a long-running command to stop early: a signal, or the death of the Snakemake that started it."""
 
 import signal
 import time
 from collections.abc import Sequence
 from pathlib import PurePath
+from types import FrameType
+from typing import Any, Self
 
 import psutil
 
-STATUS = 75  # EX_TEMPFAIL of sysexits.h: stopped, nothing lost, try again (Snakemake does, where `retries` is set)
+STATUS = 75  # EX_TEMPFAIL of sysexits.h: stopped, nothing lost, try again (as Snakemake does if `retries` is set)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-LOOK_EVERY = 2.0  # seconds between looks at Snakemake
+POLL_INTERVAL = 2.0  # seconds between checks on Snakemake
 
 
 def snakemake_ancestors() -> list[psutil.Process]:
-    """The Snakemake processes that this one descends from; none for a trainer started by hand or by a scheduler.
+    """The Snakemake processes among this process's ancestors; none if it was started by hand or by a scheduler.
 
-    Being handed to another parent would not tell: a shell stands between and outlives Snakemake.
+    Watching for a new parent instead would not do: the shell between Snakemake and this process outlives Snakemake.
     """
     return [process for process in psutil.Process().parents() if _is_snakemake(process)]
 
@@ -33,35 +35,39 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """Within this context signals no longer kill; `reason()` says what asks for a stop, in words, or None."""
+    """A context in which SIGTERM, SIGINT and SIGHUP are recorded instead of killing the process.
 
-    def __init__(self, ancestors: Sequence[psutil.Process] = ()):
+    `reason()` and `check()` report the first signal, or the death of one of `ancestors`.
+    """
+
+    def __init__(self, ancestors: Sequence[psutil.Process] = ()) -> None:
         self._ancestors = ancestors
         self._reason: str | None = None
-        self._next_look = 0.0
-        self._previous = {}
+        self._next_poll = 0.0
+        self._previous: dict[signal.Signals, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and background jobs are left as they are
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup and in background jobs: leave it
                 self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _on_signal(self, number, _frame):
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._reason = f"{signal.Signals(number).name} received"
 
     def check(self) -> None:
-        """Raise Interrupted if something asks for a stop."""
+        """Raise Interrupted if there is a reason to stop."""
         if reason := self.reason():
             raise Interrupted(reason)
 
     def reason(self) -> str | None:
-        if self._reason is None and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + LOOK_EVERY
+        """The reason to stop in words, such as "SIGTERM received", or None."""
+        if self._reason is None and time.monotonic() >= self._next_poll:
+            self._next_poll = time.monotonic() + POLL_INTERVAL
             if any(_is_gone(process) for process in self._ancestors):
                 self._reason = "the Snakemake that started this process has died"
         return self._reason

@@ -1,4 +1,4 @@
-"""A lock that keeps two processes off one run, and that the kernel releases when its holder dies, however it dies."""
+"""A lock that keeps two processes from working on one run; the kernel releases it when its holder ends, however."""
 
 import fcntl
 import os
@@ -10,67 +10,72 @@ from pathlib import Path
 
 from .errors import UserError
 
-WAIT = 60.0  # seconds: long enough for an orphaned trainer to notice, save and leave
+WAIT = 60.0  # seconds: long enough for an orphaned trainer to notice, save and exit
 
 
 @contextmanager
-def exclusive(path: str | Path, wait: float = WAIT, say: Callable[[str], None] = print) -> Iterator[None]:
-    """Hold the lock file `path`, which names this host and process while it is held.
+def exclusive(path: str | Path, wait: float = WAIT, report: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the lock on the file `path`, which contains this process and host for as long as the lock is held.
 
-    Waits up to `wait` seconds for another holder, saying so once; then UserError naming that holder. The file stays.
+    Waits up to `wait` seconds for another holder and reports so once. Raises UserError, naming the holder, if the lock
+    is not free by then. The file is not removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        deadline, told = time.monotonic() + wait, False
-        while not _acquire(handle, path, say):
+        deadline, reported = time.monotonic() + wait, False
+        while not _acquire(descriptor, path, report):
             if time.monotonic() >= deadline:
                 raise UserError(
-                    f"{path}: held by {_owner(handle)} for more than {wait:g} s: must be free; "
-                    f"wait until that process ends, or stop it"
+                    f"{path}: held by {_owner(descriptor)} for more than {wait:g} s; wait until that process ends, "
+                    f"or stop it"
                 )
-            if not told:
-                told = True
-                say(f"waits up to {wait:g} s for {_owner(handle)}, which holds this run")
+            if not reported:
+                reported = True
+                report(f"waiting up to {wait:g} s for {_owner(descriptor)}, which holds this run")
             time.sleep(min(0.2, wait / 10))
-        _write(handle, f"process {os.getpid()} on {socket.gethostname()}\n")
+        _write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n")
         yield
-        _write(handle, "")
+        _write(descriptor, "")
     finally:
-        os.close(handle)  # which releases it
+        os.close(descriptor)  # which releases the lock
 
 
 def holder(path: str | Path) -> str | None:
-    """Who holds the lock, as "process PID on HOST"; None when nobody does. Never takes it."""
+    """The holder of the lock as "process PID on HOST", or None if nobody holds it. Does not take the lock."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except BlockingIOError:
-        return _owner(handle)
+        return _owner(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
-def _acquire(handle: int, path: Path, say: Callable[[str], None]) -> bool:
+def _acquire(descriptor: int, path: Path, report: Callable[[str], None]) -> bool:
+    """Try once to lock the file; True, with a warning, on file systems that have no locks."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:  # some cluster file systems are mounted without locks
-        say(f"{path}: this file system keeps no locks ({error.strerror}): see to it that one process trains this run")
+        report(
+            f"{path}: this file system does not support locks ({error.strerror}); make sure that only one process "
+            f"works on this run"
+        )
     return True
 
 
-def _owner(handle: int) -> str:
-    return os.pread(handle, 500, 0).decode(errors="replace").strip() or "another process"
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, 500, 0).decode(errors="replace").strip() or "another process"
 
 
-def _write(handle: int, text: str) -> None:
-    with suppress(OSError):  # a full disk: the lock holds all the same, only without a name
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, text.encode(), 0)
+def _write(descriptor: int, text: str) -> None:
+    with suppress(OSError):  # if the disk is full, the lock still holds, without a name
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)

@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 import torch
 from safetensors.torch import load_file
 
-from ..system import device
 from ..system.console import duration
+from ..system.device import device_name, peak_memory
 from ..system.errors import UserError
 from ..system.files import read_json, replacing, write_json
 from ..system.interruption import STATUS
-from ..system.provenance import commit, peak_memory, versions
+from ..system.provenance import commit, versions
 from . import checkpoint
 from .distributed import Ranks
 from .ema import list_snapshots, save_snapshot
@@ -91,7 +91,7 @@ class Run:
             verb = f"continues from step {step} of" if step else "starts:"
             self.reporter.say(
                 f"{verb} {self.steps} steps of {trainer.batch_size} images, {parameter_count(trainer)} parameters, "
-                f"{device_name(trainer.ranks)}, latents {'resident' if trainer.batches.resident else 'read from disk'}"
+                f"{devices_of(trainer.ranks)}, latents {'resident' if trainer.batches.resident else 'read from disk'}"
             )
 
     # On the way
@@ -232,7 +232,7 @@ class Run:
             "peak_memory_mb": round(max(float(row["memory_mb"]) for row in self.table.rows), 1),
             "loss": loss if math.isfinite(loss) else None,
             "latents": self.latents,
-            "device": device_name(self.trainer.ranks),
+            "device": devices_of(self.trainer.ranks),
             "threads": torch.get_num_threads(),
             "commit": commit(),
             "versions": versions(),
@@ -284,8 +284,8 @@ def parameter_count(trainer: Trainer) -> int:
     return sum(parameter.numel() for parameter in trainer.parameters.values())
 
 
-def device_name(ranks: Ranks) -> str:
-    name = device.device_name(ranks.device)
+def devices_of(ranks: Ranks) -> str:
+    name = device_name(ranks.device)
     return name if ranks.world == 1 else f"{ranks.world} x {name}"
 
 

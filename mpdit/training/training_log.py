@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..system.console import EVERY
+from ..system.console import PROGRESS_INTERVAL
 from ..system.files import write_csv
 
 COLUMNS = (
@@ -27,7 +27,7 @@ class Reporter:
     def __init__(self, run: str, log: Path, redraw: bool = False, silent: bool = False):
         self.run, self.log, self.silent = run, log, silent
         self.redraw = redraw and sys.stdout.isatty()  # progress lines replace one another
-        self._last_progress = -EVERY
+        self._last_progress = -PROGRESS_INTERVAL
         self._drawn = 0
 
     def say(self, text: str) -> None:
@@ -41,7 +41,7 @@ class Reporter:
 
     def progress(self, text: str) -> None:
         """A line that is worth saying now and then."""
-        if time.monotonic() - self._last_progress >= EVERY:
+        if time.monotonic() - self._last_progress >= PROGRESS_INTERVAL:
             self._last_progress = time.monotonic()
             self.say(text)
         elif self.redraw:

@@ -1,15 +1,23 @@
-"""Lines of progress."""
+"""Progress lines, columns and numbers as the terminal shows them."""
 
-from mpdit.system.console import Progress, duration, with_progress
+import pytest
 
-
-def at(monkeypatch, *times):
-    clock = iter(times)
-    monkeypatch.setattr("mpdit.system.console.time.monotonic", lambda: float(next(clock)))
+from mpdit.system.console import Progress, aligned, duration, with_progress, with_si_prefix
 
 
-def test_a_line_is_said_now_and_then(capsys, monkeypatch):
-    at(monkeypatch, 0, 4, 10, 12, 21)
+@pytest.fixture
+def set_clock(monkeypatch):
+    """A function that sets the times which the clock reads one after another."""
+
+    def set_times(*times):
+        clock = iter(times)
+        monkeypatch.setattr("mpdit.system.console.time.monotonic", lambda: float(next(clock)))
+
+    return set_times
+
+
+def test_progress_is_printed_at_intervals(capsys, set_clock):
+    set_clock(0, 4, 10, 12, 21)
     progress = Progress("run", 1000)
     for done in (10, 255.5, 300):
         progress.update(done)
@@ -18,10 +26,10 @@ def test_a_line_is_said_now_and_then(capsys, monkeypatch):
     assert capsys.readouterr().out == lines
 
 
-def test_it_is_redrawn_in_a_terminal_of_its_own(capsys, monkeypatch):
-    at(monkeypatch, 0, 1, 2, 4)
+def test_progress_is_redrawn_in_a_terminal_without_snakemake(capsys, set_clock, monkeypatch):
+    set_clock(0, 1, 2, 4)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr("mpdit.system.interruption.snakemake_ancestors", list)
+    monkeypatch.setattr("mpdit.system.console.snakemake_ancestors", list)
     progress = Progress("run", 100)
     progress.update(10)
     progress.update(50)
@@ -33,15 +41,30 @@ def test_it_is_redrawn_in_a_terminal_of_its_own(capsys, monkeypatch):
     assert third.endswith("\n")
 
 
-def test_items_pass_unchanged(capsys, monkeypatch):
-    at(monkeypatch, *range(0, 1000, 6))
+def test_items_with_progress_are_unchanged(capsys, set_clock):
+    set_clock(*range(0, 1000, 6))
     assert list(with_progress("features", "abcd", 4)) == list("abcd")
     first, _, last = capsys.readouterr().out.splitlines()
     assert first == "features: 2 of 4 images, 0.1667 images/s, 12 s left"
     assert last == "features: 4 images in 30 s, 0.1333 images/s"
 
 
-def test_durations():
+def test_durations_have_two_units():
     assert [duration(s) for s in (0.4, 59.4, 60, 185, 3600, 25920, 560_000)] == [
         "0 s", "59 s", "1 min 00 s", "3 min 05 s", "1 h 00 min", "7 h 12 min", "6 d 11 h",
+    ]  # fmt: skip
+
+
+def test_text_is_aligned_left_and_numbers_right():
+    rows = [("run", "state", "step"), ("a", "trained", "5"), ("longer", "", "1,600")]
+    assert aligned(rows, text_columns=2) == [
+        "run     state     step",
+        "a       trained      5",
+        "longer           1,600",
+    ]
+
+
+def test_numbers_have_three_digits_and_an_si_prefix():
+    assert [with_si_prefix(value) for value in (0, 999.4, 999.6, 5.251e9, 3e30)] == [
+        "0 ", "999 ", "1 k", "5.25 G", "3e+09 Z",
     ]  # fmt: skip

@@ -3,7 +3,7 @@ import argparse
 import pytest
 import torch
 
-from mpdit.system.device import add_device_argument, choose_device, device_name
+from mpdit.system.device import add_device_argument, choose_device, device_name, peak_memory
 from mpdit.system.errors import UserError
 
 
@@ -46,3 +46,10 @@ def test_a_gpu_is_named_as_cuda_reports_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
     assert device_name(torch.device("cuda", 1)) == "GPU 1"
     assert device_name(torch.device("cpu")) == "cpu"
+
+
+def test_peak_memory_covers_memory_that_was_freed():
+    cpu = torch.device("cpu")
+    size = int(1.5 * peak_memory(cpu)) // 4
+    torch.ones(size)  # float32, freed at once
+    assert peak_memory(cpu) >= 4 * size

@@ -1,3 +1,5 @@
+"""A run's lock: waiting for it, taking it over, and seeing who holds it."""
+
 import os
 import signal
 import socket
@@ -31,7 +33,7 @@ def hold(path, seconds):
     return process
 
 
-def test_a_newcomer_waits_and_then_names_the_host_and_process_that_holds_the_lock(path):
+def test_a_second_process_waits_and_then_names_the_holder(path):
     process = hold(path, 60)
     lines = []
     with pytest.raises(UserError) as error, exclusive(path, 0.3, lines.append):
@@ -39,16 +41,16 @@ def test_a_newcomer_waits_and_then_names_the_host_and_process_that_holds_the_loc
     process.kill()
     process.communicate()
     owner = f"process {process.pid} on {socket.gethostname()}"
-    assert str(error.value).startswith(f"{path}: held by {owner} for more than 0.3 s: must be free")
-    assert lines == [f"waits up to 0.3 s for {owner}, which holds this run"]
+    assert str(error.value).startswith(f"{path}: held by {owner} for more than 0.3 s; wait until")
+    assert lines == [f"waiting up to 0.3 s for {owner}, which holds this run"]
 
 
-def test_a_newcomer_gets_the_lock_when_it_is_released(path):
+def test_a_second_process_gets_the_lock_when_it_is_released(path):
     with hold(path, 0.5), exclusive(path, 20, lambda line: None):
         assert path.read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
 
 
-def test_the_lock_does_not_outlive_a_killed_process(path):
+def test_a_killed_process_releases_the_lock(path):
     process = hold(path, 60)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -59,7 +61,7 @@ def test_the_lock_does_not_outlive_a_killed_process(path):
     assert time.monotonic() - start < 5
 
 
-def test_the_holder_is_told_to_whoever_asks(path):
+def test_the_holder_is_visible_to_others(path):
     assert holder(path) is None
     with exclusive(path, 0):
         assert holder(path) == f"process {os.getpid()} on {socket.gethostname()}"
