@@ -3,8 +3,10 @@
 import argparse
 import importlib
 import sys
+from pathlib import Path
 
 from .system.errors import UserError
+from .system.output_log import output_copied_to
 
 VERBS = {
     "plan": "what a study will take, before anything runs",
@@ -36,13 +38,26 @@ def main(argv: list[str] | None = None) -> int:
             stage = importlib.import_module(f".commands.{verb}", __package__)
             verb_parser.description = stage.__doc__
             stage.add_arguments(verb_parser)
+            verb_parser.add_argument("--log", type=Path, metavar="FILE", help="append what is printed to FILE, too")
             verb_parser.set_defaults(main=stage.main)
     arguments = parser.parse_args(argv)
     try:
+        with output_copied_to(arguments.log):
+            return _run(arguments)
+    except UserError as error:
+        return _report(arguments.verb, error)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
         return arguments.main(arguments) or 0
     except UserError as error:
-        print(f"mpdit {arguments.verb}: {error}", file=sys.stderr)
-        return 2
+        return _report(arguments.verb, error)
+
+
+def _report(verb: str, error: UserError) -> int:
+    print(f"mpdit {verb}: {error}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

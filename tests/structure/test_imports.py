@@ -8,8 +8,8 @@ import pytest
 from helpers.source_tree import ROOT, imports_within_package, module_files
 
 FLOORS = [  # from the top; a package imports from itself and from those below it
-    "commands", "paper", "rendering", "planning", "results", "evaluation", "training", "data", "model", "experiment",
-    "system",
+    "commands", "registrations", "paper", "rendering", "planning", "results", "evaluation", "training", "data", "model",
+    "experiment", "system",
 ]  # fmt: skip
 FACADE = {
     "mpdit",

@@ -37,8 +37,10 @@ rule aggregate:
         plan="results/experiments/{block}/plan.json",
     output:
         collect("results/experiments/{{block}}/{name}.csv", name=AGGREGATES),
+    log:
+        "results/logs/aggregate/{block}.log",
     shell:
-        "{MPDIT} aggregate {input.plan} --runs results/runs --output results/experiments/{wildcards.block}"
+        "{MPDIT} aggregate {input.plan} --runs results/runs --output results/experiments/{wildcards.block} --log {log}"
 
 
 rule plan_all:
@@ -56,8 +58,10 @@ rule aggregate_all:
         plan="results/plan.json",
     output:
         collect("results/{name}.csv", name=AGGREGATES),
+    log:
+        "results/logs/aggregate_all.log",
     shell:
-        "{MPDIT} aggregate {input.plan} --runs results/runs --output results"
+        "{MPDIT} aggregate {input.plan} --runs results/runs --output results --log {log}"
 
 
 rule cost:
@@ -65,6 +69,8 @@ rule cost:
         latents=ancient(LATENTS),
     output:
         "results/cost.csv",
+    log:
+        "results/logs/cost.log",
     threads: experiment.execution.threads
     resources:
         gpu=GPU,
@@ -72,4 +78,4 @@ rule cost:
         measured=options(experiment.measured()),
     shell:
         ON_GPU + " cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution.device}"
-        " {COMPILE} --output {output}"
+        " {COMPILE} --output {output} --log {log}"

@@ -37,6 +37,8 @@ def options(values):
     return shlex.join(words)
 
 
+# Each job prints to the terminal as it goes, and `--log` writes the same to the rule's `log:`, which Snakemake shows of
+# jobs that failed (`show-failed-logs`). Nothing is piped: a pipe would stand between training and its signals.
 MPDIT = f"{shlex.quote(sys.executable)} -m mpdit"
 # Jobs on a GPU ask for `gpu`: a scheduler's executor requests it, and `--resources gpu=4` counts it. Then, too, each job
 # is handed GPUs of its own.

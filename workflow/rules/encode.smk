@@ -24,11 +24,13 @@ def parts(data):
 rule index:
     output:
         "results/latents/{data}/shards/index.npz",
+    log:
+        "results/logs/index/{data}.log",
     wildcard_constraints:
         data=UNFINISHED,
     priority: 2
     shell:
-        "{MPDIT} encode {DATA} --output results/latents/{wildcards.data} --list"
+        "{MPDIT} encode {DATA} --output results/latents/{wildcards.data} --list --log {log}"
 
 
 rule encode_shard:
@@ -36,6 +38,8 @@ rule encode_shard:
         ancient("results/latents/{data}/shards/index.npz"),
     output:
         touch("results/latents/{data}/shards/{shard}-of-{shards}/finished"),
+    log:
+        "results/logs/encode_shard/{data}/{shard}-of-{shards}.log",
     wildcard_constraints:
         data=UNFINISHED,
         shard=r"\d+",
@@ -45,7 +49,7 @@ rule encode_shard:
     resources:
         gpu=ENCODING_GPU,
     shell:
-        ENCODE + " --shard {wildcards.shard}/{wildcards.shards} --workers {DECODERS}"
+        ENCODE + " --shard {wildcards.shard}/{wildcards.shards} --workers {DECODERS} --log {log}"
 
 
 rule encode:
@@ -53,6 +57,8 @@ rule encode:
         lambda wildcards: parts(wildcards.data),
     output:
         "results/latents/{data}/manifest.json",
+    log:
+        "results/logs/encode/{data}.log",
     wildcard_constraints:
         data=UNFINISHED,
     priority: 2
@@ -62,4 +68,4 @@ rule encode:
     params:
         shards=f"--shards {SHARDS}" if SHARDS > 1 else "",
     shell:
-        ENCODE + " {params.shards} --workers {DECODERS}"
+        ENCODE + " {params.shards} --workers {DECODERS} --log {log}"

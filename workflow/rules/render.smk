@@ -37,7 +37,7 @@ def caption(wildcards):
 
 RENDER = (
     "{MPDIT} render {wildcards.name} --data $(dirname {input.data[0]}) --cost results/cost.csv --runs results/runs"
-    " --output {output[0]}"
+    " --output {output[0]} --log {log}"
 )
 
 
@@ -51,6 +51,8 @@ rule table:
     output:
         in_report("results/{name}.csv", "Tables"),
         multiext("results/{name}", ".md", ".tex"),
+    log:
+        "results/logs/table/{name}.log",
     wildcard_constraints:
         name=one_of(TABLES),
     params:
@@ -65,6 +67,8 @@ rule figure:
     output:
         in_report("results/figures/{name}.png", "Figures"),
         "results/figures/{name}.pdf",
+    log:
+        "results/logs/figure/{name}.log",
     wildcard_constraints:
         name=one_of(FIGURES),
     params:
@@ -97,8 +101,10 @@ rule report:
         configuration="results/configuration.yaml",
     output:
         "results/report.html",
+    log:
+        "results/logs/report.log",
     shell:
-        "{MPDIT} report {input.configuration} --results results --runs results/runs --output {output}"
+        "{MPDIT} report {input.configuration} --results results --runs results/runs --output {output} --log {log}"
 
 
 # All of it from what is there now. It declares no files: it waits for nothing, and can run beside another Snakemake.

@@ -9,6 +9,8 @@ rule sample:
     output:
         samples="results/runs/{run}/samples/{protocol}/samples.npz",
         grid="results/runs/{run}/samples/{protocol}/grid.png",
+    log:
+        "results/logs/sample/{run}/{protocol}.log",
     threads: experiment.execution.threads
     resources:
         gpu=GPU,
@@ -17,4 +19,4 @@ rule sample:
     shell:
         ON_GPU + " sample $(dirname {input.trained}) --latents $(dirname {input.latents}) {params.protocol}"
         " --batch-size {experiment.execution.sampling_batch} --device {experiment.execution.device}"
-        " --output $(dirname {output.samples})"
+        " --output $(dirname {output.samples}) --log {log}"

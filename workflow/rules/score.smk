@@ -11,13 +11,15 @@ rule reference:
         experiment.statistics,  # images are named by their path alone: moving or touching them makes nothing anew
     output:
         REFERENCE,
+    log:
+        "results/logs/reference/n{drawn}.log",
     wildcard_constraints:
         drawn=r"\d+",
     resources:
         gpu=GPU,
     shell:
         ON_GPU + " reference {DATA} {AGAINST} --features {FEATURES} {WEIGHTS} --count {wildcards.drawn}"
-        " --device {experiment.execution.device} --output {output}"
+        " --device {experiment.execution.device} --output {output} --log {log}"
 
 
 rule score:
@@ -26,8 +28,10 @@ rule score:
         reference=lambda wildcards: REFERENCE.format(drawn=experiment.protocols[wildcards.protocol].count),
     output:
         f"results/runs/{{run}}/samples/{{protocol}}/{experiment.score_file}",
+    log:
+        "results/logs/score/{run}/{protocol}.log",
     resources:
         gpu=GPU,
     shell:
         ON_GPU + " score {input.samples} --reference {input.reference} {WEIGHTS}"
-        " --device {experiment.execution.device} --output {output}"
+        " --device {experiment.execution.device} --output {output} --log {log}"

@@ -9,8 +9,10 @@ rule trace:
         latents=ancient(LATENTS),
     output:
         "results/runs/{run}/magnitudes.csv",
+    log:
+        "results/logs/trace/{run}.log",
     resources:
         gpu=GPU,
     shell:
         ON_GPU + " trace $(dirname {input.trained}) --latents $(dirname {input.latents}) {TRACING}"
-        " --device {experiment.execution.device} --output {output}"
+        " --device {experiment.execution.device} --output {output} --log {log}"

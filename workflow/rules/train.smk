@@ -29,9 +29,12 @@ rule train:
         latents=ancient(LATENTS),
     output:
         "results/runs/{run}/trained.json",
+    log:  # of the last attempt, as Snakemake deletes it before each; the run's own train.log holds them all
+        "results/logs/train/{run}.log",
     priority: 1  # the long jobs first
     threads: experiment.execution.threads * experiment.execution.devices  # each device has its process
     resources:
         gpu=GPUS,
     shell:
         ON_GPU + " train {input.spec} --latents $(dirname {input.latents}) --output {output} {EXECUTION} {COMPILE}"
+        " --log {log}"
