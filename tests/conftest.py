@@ -1,16 +1,19 @@
-"""What tests share: real data beside the project, and a tiny latent store of real digits."""
+"""What tests share: real pictures beside the project, a tiny latent store of real digits, a tiny finished study."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from helpers.digits import DIGITS, some_digits
+from helpers.projects import FinishedStudy, finish_study
+from helpers.shared_folders import made_once
 
 from mpdit.commands.encode import encode
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real pictures that lies beside the project; tests that need it are skipped where it is missing."""
+    """The folder of real pictures beside the project; tests that need it are skipped where it is missing."""
     folder = Path(__file__).parents[1] / "../shared/data"
     if not folder.is_dir():
         pytest.skip("../shared/data (real CIFAR-10 and ImageNet pictures) is not beside the project")
@@ -20,6 +23,23 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_latents(tmp_path_factory) -> Path:
     """The folder of a latent store: 64 real digits at 8x8, all ten classes among them. Not to be changed."""
-    folder = tmp_path_factory.mktemp("latents") / "mnist8"
-    encode(some_digits(64), DIGITS, folder)
-    return folder
+    return made_once(tmp_path_factory, "mnist8", lambda folder: encode(some_digits(64), DIGITS, folder))
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory) -> FinishedStudy:
+    """A project in which `snakemake results/table1.csv` has ended: Config A and E on real digits. Not to be changed."""
+    return FinishedStudy(made_once(tmp_path_factory, "finished-study", finish_study))
+
+
+@pytest.fixture
+def study_copy(finished_study, tmp_path) -> Path:
+    """A copy of the finished study's project, to change at will."""
+    return shutil.copytree(finished_study.project, tmp_path / "project", symlinks=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark slow whatever needs the finished study, which takes half a minute to make."""
+    for item in items:
+        if "finished_study" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
