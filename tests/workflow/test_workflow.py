@@ -238,7 +238,7 @@ def test_a_mistake_in_the_configuration_is_one_line(project):
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if "profile" not in line]
     assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("config.yaml: training: unknown key 'stepz', must be one of steps")
+    assert lines[0].startswith("config.yaml: training: unknown key 'stepz'") and " steps, batch_size" in lines[0]
 
 
 def test_configfile_replaces_the_default_whole(project):

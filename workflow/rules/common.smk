@@ -47,5 +47,6 @@ GPUS = GPU * experiment.execution.devices
 HANDED_OUT = GPU and "gpu" in workflow.resource_settings.resources
 ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.system.gpus {{resources.gpu}} {{MPDIT}}" if HANDED_OUT else "{MPDIT}"
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
-DATA = shlex.quote(json.dumps(experiment.data.to_json()))  # in shell commands, not params: moving the images re-encodes nothing
+# Part of shell commands, not of params: moving the images encodes nothing again.
+DATA = shlex.quote(json.dumps(experiment.data.to_json()))
 AGGREGATES = ("runs", "fid", "training", "magnitudes", "angles")

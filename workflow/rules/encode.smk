@@ -9,9 +9,7 @@
 SHARDS = experiment.execution.shards
 DECODERS = experiment.execution.encode_workers
 ENCODING_GPU = GPU if experiment.data.autoencoder else 0
-ENCODE = (
-    f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution.device}"
-)
+ENCODE = f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution.device}"
 UNFINISHED = "(?!)" if Path(LATENTS).exists() else re.escape(experiment.data_name)  # the former matches nothing
 
 

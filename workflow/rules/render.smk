@@ -20,9 +20,7 @@ def read_by(name):
         files.append("results/cost.csv")
     if "samples" in subjects:
         runs = experiment.planned_runs(*([block] if block else experiment.blocks))
-        files += [
-            f"results/runs/{run.run}/{Path(score).parent}/samples.npz" for run in runs for score in run.scores
-        ]
+        files += [f"results/runs/{run.run}/{Path(score).parent}/samples.npz" for run in runs for score in run.scores]
     return [f"{folder}/plan.json", *files]
 
 

@@ -4,7 +4,10 @@
 # from its checkpoint. How a run is executed stands in the shell command: it is no part of what the run is.
 
 EXECUTION = options(
-    {key: getattr(experiment.execution, key) for key in ("device", "devices", "threads", "log_every", "checkpoint_every")}
+    {
+        key: getattr(experiment.execution, key)
+        for key in ("device", "devices", "threads", "log_every", "checkpoint_every")
+    }
 )
 COMPILE = {None: "", True: "--compile", False: "--no-compile"}[experiment.execution.compile]
 
