@@ -1,50 +1,56 @@
-"""The command line: `python -m mpdit VERB`, one verb a stage, in the order of the pipeline."""
+"""Train, sample, score and inspect magnitude-preserving diffusion transformers, one command per stage."""
 
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from . import __version__
 from .system.errors import UserError
 from .system.output_log import output_copied_to
 
-VERBS = {
-    "plan": "what a study will take, before anything runs",
-    "encode": "images -> latents",
-    "reference": "real images -> feature statistics and the real-against-real floor",
-    "train": "spec and latents -> a trained run",
-    "sample": "a trained run -> images",
-    "score": "images and reference -> FID and KID",
-    "trace": "a trained run -> magnitudes of activations and weights",
-    "cost": "letters and modulations -> relative step time, side by side",
-    "aggregate": "finished runs -> one CSV a subject",
-    "render": "CSVs -> a table or a figure",
-    "report": "tables and figures -> one HTML file that opens offline",
-    "interim": "the runs that are finished now -> every table, figure and a report, marked as interim",
-    "import": "run folders of another machine -> runs here",
-    "status": "the state of every run",
-    "describe": "a model of the grid -> modules, parameters, FLOPs, expected magnitudes",
+VERBS = {  # in the order of the pipeline
+    "plan": "report what a study will take: runs, jobs, hours and disk space",
+    "encode": "encode images as latents",
+    "reference": "compute feature statistics of real images and the real-against-real floor",
+    "train": "train one run, or resume it",
+    "sample": "draw images from a trained run",
+    "score": "compute FID and KID of sampled images against a reference",
+    "trace": "measure magnitudes of activations and weights over a run's training",
+    "cost": "measure training step times of configurations and modulations side by side",
+    "aggregate": "collect the results of all runs in one CSV per subject",
+    "render": "make a table or a figure from the aggregated CSVs",
+    "report": "write all tables and figures to one HTML file that opens offline",
+    "interim": "render every table, figure and the report from the runs that are finished so far",
+    "import": "import run folders from another machine",
+    "status": "list the state of every run",
+    "describe": "print a model's modules, parameters, FLOPs and expected magnitudes",
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one verb. Returns its exit status; a UserError is printed as one line and gives 2."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    A UserError is printed without a traceback, each of its lines after the command's name, and gives exit status 2.
+    """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="mpdit", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
     for verb, summary in VERBS.items():
         verb_parser = verbs.add_parser(verb, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if argv[:1] == [verb]:  # only the stage that is called is imported
-            stage = importlib.import_module(f".commands.{verb}", __package__)
-            verb_parser.description = stage.__doc__
-            stage.add_arguments(verb_parser)
-            verb_parser.add_argument("--log", type=Path, metavar="FILE", help="append what is printed to FILE, too")
-            verb_parser.set_defaults(main=stage.main)
+        if argv[:1] == [verb]:  # import the command that is called, and no other
+            command = importlib.import_module(f".commands.{verb}", __package__)
+            verb_parser.description = command.__doc__
+            command.add_arguments(verb_parser)
+            verb_parser.add_argument("--log", type=Path, metavar="FILE", help="also append the output to FILE")
+            verb_parser.set_defaults(main=command.main)
     arguments = parser.parse_args(argv)
     try:
         with output_copied_to(arguments.log):
             return _run(arguments)
-    except UserError as error:
+    except UserError as error:  # from opening the log
         return _report(arguments.verb, error)
 
 
@@ -56,7 +62,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _report(verb: str, error: UserError) -> int:
-    print(f"mpdit {verb}: {error}", file=sys.stderr)
+    for line in str(error).splitlines():
+        print(f"mpdit {verb}: {line}", file=sys.stderr)
     return 2
 
 

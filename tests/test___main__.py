@@ -1,0 +1,69 @@
+"""The command line: its help, its version, and how it reports mistakes."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mpdit
+from mpdit import commands
+from mpdit.__main__ import VERBS, main
+from mpdit.system.errors import UserError
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(["--version"])
+    assert exit.value.code == 0
+    assert capsys.readouterr().out == f"mpdit {mpdit.__version__}\n"
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert mpdit.__version__ == project.get("version", mpdit.__version__)
+
+
+def test_every_command_has_a_line_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert out.startswith("usage: mpdit [-h]")
+    assert all(f"\n    {verb}" in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_command_calls_it_mpdit(capsys, verb):
+    with pytest.raises(SystemExit) as exit:
+        main([verb, "--help"])
+    assert exit.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: mpdit {verb} ")
+    assert "python -m mpdit" not in out
+
+
+def test_every_command_is_a_module_of_commands():
+    modules = {name for _, name, _ in pkgutil.iter_modules(commands.__path__)}
+    assert set(VERBS) <= modules
+    for name in modules - set(VERBS):  # helpers of commands are no commands
+        assert not hasattr(importlib.import_module(f"mpdit.commands.{name}"), "add_arguments")
+
+
+def test_each_mistake_is_printed_on_a_line_of_its_own(capsys, monkeypatch):
+    def fail(args):
+        raise UserError(
+            "training.lr: expected a positive number, got 'fast'\ntraining.steps: expected at least 1, got 0"
+        )
+
+    monkeypatch.setattr("mpdit.commands.status.main", fail)
+    assert main(["status"]) == 2
+    assert capsys.readouterr().err == (
+        "mpdit status: training.lr: expected a positive number, got 'fast'\n"
+        "mpdit status: training.steps: expected at least 1, got 0\n"
+    )
+
+
+def test_the_help_loads_no_torch():
+    code = "import sys; sys.argv = ['mpdit', '--help']; from mpdit.__main__ import main\n"
+    code += "try: main()\nexcept SystemExit: assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
