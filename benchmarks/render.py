@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from mpdit import paper
-from mpdit.commands.trace import CORRELATIONS
+from mpdit.evaluation.tracing import CORRELATIONS
 from mpdit.experiment.grid import Experiment
 from mpdit.experiment.ladder import LADDER, parse_model
 from mpdit.model.modulation import MODULATIONS

@@ -1,4 +1,4 @@
-"""The stage `sample`: a run folder and latents in, images, grid and protocol out."""
+"""`mpdit sample`: a run folder and latents in, images, grid and protocol out."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from mpdit.__main__ import main
-from mpdit.commands.sample import draw_grid
 from mpdit.experiment.ladder import LADDER
 from mpdit.model.dit import create_model
 from mpdit.system import seeds
@@ -24,7 +23,7 @@ TRAINED_STEP = 40
 def study(tmp_path_factory):
     """A folder with latents of 12 pixel images (8x8, 3 classes) and a run of DiT-Nano/2 that has snapshots.
 
-    It has learned nothing, so that what it draws is some 100 wide: the manifest scales it down.
+    It has learned nothing, so its samples have a standard deviation of about 100: the manifest scales them down.
     """
     folder = tmp_path_factory.mktemp("study")
     store = folder / "latents"
@@ -57,7 +56,7 @@ def study(tmp_path_factory):
     return SimpleNamespace(folder=folder, run=folder / "run", latents=store)
 
 
-def run_stage(study, output, *options, run=None):
+def run_sample(study, output, *options, run=None):
     small = [] if "--count" in options else ["--count", "7"]
     small += [] if "--steps" in options else ["--steps", "3"]
     arguments = [run or study.run, "--latents", study.latents, "--output", output, "--device", "cpu", *small, *options]
@@ -74,8 +73,8 @@ def read_picture(output):
         return np.asarray(picture)
 
 
-def test_stage_writes_images_grid_and_protocol(study, tmp_path, capsys):
-    assert run_stage(study, tmp_path, "--sampler", "ddim", "--guidance", "1.5", "--seed", "2") == 0
+def test_images_grid_and_protocol_are_written(study, tmp_path, capsys):
+    assert run_sample(study, tmp_path, "--sampler", "ddim", "--guidance", "1.5", "--seed", "2") == 0
     images, labels = read(tmp_path)
     assert images.dtype == np.uint8 and images.shape == (7, 8, 8, 3)
     assert (images[..., 0] == images[..., 1]).all() and images.std() > 1
@@ -94,39 +93,39 @@ def test_stage_writes_images_grid_and_protocol(study, tmp_path, capsys):
     assert "a-run: ddim 3: 7 images in" in capsys.readouterr().out
 
 
-def test_stage_is_reproducible_to_the_byte_and_batches_change_little(study, tmp_path):
-    run_stage(study, tmp_path / "a")
-    run_stage(study, tmp_path / "b")
+def test_files_are_reproducible_to_the_byte_and_batch_size_changes_only_rounding(study, tmp_path):
+    run_sample(study, tmp_path / "a")
+    run_sample(study, tmp_path / "b")
     for name in ("samples.npz", "grid.png", "protocol.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    run_stage(study, tmp_path / "c", "--batch-size", "2")
+    run_sample(study, tmp_path / "c", "--batch-size", "2")
     difference = read(tmp_path / "a")[0].astype(int) - read(tmp_path / "c")[0]
     assert abs(difference).max() <= 1  # the real model's matrix products round differently by batch
-    run_stage(study, tmp_path / "d", "--seed", "1")
+    run_sample(study, tmp_path / "d", "--seed", "1")
     assert (read(tmp_path / "a")[0] != read(tmp_path / "d")[0]).mean() > 0.5
 
 
-def test_stage_takes_any_width_and_plain_weights(study, tmp_path):
-    run_stage(study, tmp_path / "rebuilt", "--ema-width", "0.07")
+def test_any_ema_width_and_plain_weights_can_be_sampled(study, tmp_path):
+    run_sample(study, tmp_path / "rebuilt", "--ema-width", "0.07")
     residual = json.loads((tmp_path / "rebuilt" / "protocol.json").read_text())["ema_residual"]
     assert 0 < residual < 0.05
-    run_stage(study, tmp_path / "plain", "--ema-width", "none")
+    run_sample(study, tmp_path / "plain", "--ema-width", "none")
     assert json.loads((tmp_path / "plain" / "protocol.json").read_text())["ema_width"] is None
     # All snapshots hold the same weights here, in float16; the plain ones are in float32.
     difference = read(tmp_path / "rebuilt")[0].astype(int) - read(tmp_path / "plain")[0]
     assert abs(difference).mean() < 1
 
 
-def test_stage_samples_an_earlier_step(study, tmp_path):
-    run_stage(study, tmp_path, "--step", "30")
+def test_an_earlier_snapshot_can_be_sampled(study, tmp_path):
+    run_sample(study, tmp_path, "--step", "30")
     assert json.loads((tmp_path / "protocol.json").read_text())["step"] == 30
 
 
-def test_diverged_run_gives_a_picture_that_says_so(study, tmp_path):
+def test_a_diverged_run_gives_no_images_and_a_picture_that_says_so(study, tmp_path):
     run = tmp_path / "run"
     write_json(run / "spec.json", json.loads((study.run / "spec.json").read_text()))
     write_json(run / "trained.json", {"status": "diverged", "step": 17, "latents": "f" * 64})
-    assert run_stage(study, tmp_path, "--step", str(TRAINED_STEP), run=run) == 0
+    assert run_sample(study, tmp_path, "--step", str(TRAINED_STEP), run=run) == 0
     images, labels = read(tmp_path)
     assert images.shape == (0, 8, 8, 3) and images.dtype == np.uint8
     assert labels.shape == (0,) and labels.dtype == np.int64
@@ -142,43 +141,37 @@ def test_diverged_run_gives_a_picture_that_says_so(study, tmp_path):
         (["--sampler", "euler"], "sampler: 'euler': must be one of ddpm, ddim, dpm_solver"),
         (["--steps", "1001"], "steps: 1001: must be 1 to 1000"),
         (["--count", "0"], "count: 0: must be 1 or more"),
-        (["--batch-size", "0"], "--batch-size: 0: must be 1 or more"),
-        (["--precision", "float16"], "--precision: 'float16': must be float32 or bfloat16"),
+        (["--batch-size", "0"], "--batch-size: 0: must be at least 1"),
+        (["--precision", "float16"], "--precision: 'float16': must be one of float32, bfloat16"),
         (["--ema-width", "wide"], "--ema-width: 'wide': must be a relative width such as 0.05, or none"),
         (["--ema-width", "0.5"], "EMA width: 0.5: must be above 0 and at most 0.2887"),
-        (["--step", "41"], "--step: 41: must be 1 to 40, to which"),
+        (["--step", "41"], "--step: 41: must be 1 to 40, the last step of"),
         (["--step", "39"], "no EMA snapshot at step 39: must be one of 2, 4, 6"),
         (["--step", "38", "--ema-width", "none"], "no plain weights at step 38: must be one of 40"),
     ],
 )
-def test_stage_names_what_is_wrong(study, tmp_path, capsys, options, message):
-    assert run_stage(study, tmp_path, *options) == 2
+def test_a_wrong_option_is_named_in_one_line(study, tmp_path, capsys, options, message):
+    assert run_sample(study, tmp_path, *options) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not any(tmp_path.iterdir())
 
 
-def test_stage_refuses_other_latents_and_unfinished_runs(study, tmp_path, capsys):
+def test_other_latents_foreign_snapshots_and_unfinished_runs_are_refused(study, tmp_path, capsys):
     run = tmp_path / "run"
     write_json(run / "spec.json", json.loads((study.run / "spec.json").read_text()))
-    assert run_stage(study, tmp_path / "out", run=run) == 2
+    assert run_sample(study, tmp_path / "out", run=run) == 2
     assert "no trained.json: must be a run folder that `mpdit train` has finished" in capsys.readouterr().err
     write_json(run / "trained.json", {"status": "trained", "step": 40, "latents": "0" * 64})
-    assert run_stage(study, tmp_path / "out", run=run) == 2
-    assert "fingerprint ffffffffffff: must be 000000000000, which" in capsys.readouterr().err
+    assert run_sample(study, tmp_path / "out", run=run) == 2
+    assert "latents ffffffffffff: must be those that" in capsys.readouterr().err
     trained = json.loads((study.run / "trained.json").read_text())
     write_json(run / "trained.json", trained)
     ema.save_snapshot(run / "snapshots", 40, 0.05, {"foreign": torch.zeros(2, 2)})
-    assert run_stage(study, tmp_path / "out", run=run) == 2
-    assert "on one side only: must hold the parameters of DiT-Nano/2" in capsys.readouterr().err
+    assert run_sample(study, tmp_path / "out", run=run) == 2
+    assert "run/snapshots: missing parameter " in capsys.readouterr().err
 
 
-def test_grid_is_cut_at_ten_rows(study, tmp_path):
-    run_stage(study, tmp_path, "--count", "36", "--steps", "1")
+def test_the_grid_has_at_most_ten_rows(study, tmp_path):
+    run_sample(study, tmp_path, "--count", "36", "--steps", "1")
     assert read_picture(tmp_path).shape == (10 * 66 + 2, 3 * 66 + 2, 3)
-
-
-def test_grid_enlarges_small_images_alone():
-    for size, drawn in ((8, 64), (28, 56), (64, 64), (128, 128)):
-        black = np.zeros((size, size, 3), np.uint8)
-        assert draw_grid({(0, 0): black, (0, 1): black}).size == (2 * (drawn + 2) + 2, drawn + 4)

@@ -1,107 +1,133 @@
-"""References from elsewhere: precomputed statistics, what they can't tell, and how tables and names show it."""
+"""References: statistics and floor of a stream of features, their file, and what precomputed statistics lack."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from helpers.made_up_runs import PROTOCOL, SCORE_FILE, entry, score_row, write_plan, write_rows, write_run
-from torch_fidelity.metric_fid import fid_features_to_statistics
-from torch_fidelity.utils import cache_lookup_one_recompute_on_miss
+from helpers.references import batches_of, random_reference
 
 from mpdit import paper
-from mpdit.commands.score import COLUMNS
-from mpdit.evaluation import metrics
-from mpdit.evaluation.metrics import Reference, read_statistics
+from mpdit.evaluation import reference as reference_module
+from mpdit.evaluation.metrics import frechet_distance, kernel_distance
+from mpdit.evaluation.reference import Reference, precomputed_reference, reference_statistics
+from mpdit.evaluation.reservoir import Reservoir
+from mpdit.evaluation.scoring import COLUMNS
 from mpdit.experiment.grid import Experiment
 from mpdit.results import collect as aggregate
 from mpdit.system.errors import UserError
 
-FEATURES = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-MU, SIGMA = FEATURES.astype(np.float64).mean(axis=0), np.cov(FEATURES.astype(np.float64), rowvar=False)
-UNKNOWN = ("reference_count", "kid", "kid_sd", "fid_floor", "kid_floor", "floor_count")
+NOT_IN_STATISTICS = ("reference_count", "kid", "kid_sd", "fid_floor", "kid_floor", "floor_count")
 
 
-def adm(path, **changes):
-    """As the ADM evaluator's: images and spatial statistics beside. The images can't even be read here."""
-    arrays = {"arr_0": np.array([{"not": "to be read"}]), "mu": MU, "sigma": SIGMA, "mu_s": MU[:3]} | changes
-    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
-    return path
+def rng(seed=0):
+    return np.random.default_rng(seed)
 
 
-def fidelity(path):
-    """As torch-fidelity itself caches statistics."""
-    cache = {"cache": True, "cache_root": str(path.parent), "verbose": False}
-    cache_lookup_one_recompute_on_miss(
-        path.stem, lambda: fid_features_to_statistics(torch.from_numpy(FEATURES)), **cache
-    )
-    return path
+# Statistics and floor
 
 
-@pytest.mark.parametrize("make, name", [(adm, "adm.npz"), (fidelity, "digits-stat-fid-2048.pt")])
-def test_statistics_of_others_are_read(tmp_path, make, name):
-    path = make(tmp_path / name)
-    mu, sigma = read_statistics(path, 6)
-    assert mu.dtype == sigma.dtype == np.float64
-    np.testing.assert_allclose(mu, MU, rtol=1e-5)
-    np.testing.assert_allclose(sigma, SIGMA, rtol=1e-5, atol=1e-7)
-    reference = Reference.precomputed(path, "inception", "f" * 16, 6)
-    assert (reference.name, reference.hash) == (name, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+def test_statistics_of_a_stream_agree_with_one_shot_float64():
+    rows = rng().gamma(2, 1, (2000, 12)).astype(np.float32)
+    moments, _, _ = reference_statistics(batches_of(rows), 100, rng())
+    exact = rows.astype(np.float64)
+    np.testing.assert_allclose(moments.mean, exact.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moments.covariance, np.cov(exact, rowvar=False), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("count", "held_back"), [(30, 30), (300, 100)])
+def test_the_floor_compares_held_back_images_with_all_the_others(count, held_back):
+    rows = rng().normal(size=(201, 6)).astype(np.float32)
+    _, shuffled, floor = reference_statistics(batches_of(rows), count, rng())
+    assert sorted(map(tuple, shuffled)) == sorted(map(tuple, rows))  # all are kept, so both sides are known
+    ours, others = shuffled[:held_back], shuffled[held_back:]
+    moments = [(x.mean(axis=0), np.cov(x, rowvar=False)) for x in (ours.astype(np.float64), others.astype(np.float64))]
+    assert floor.count == held_back
+    assert floor.fid == pytest.approx(frechet_distance(*moments[0], *moments[1]), rel=1e-9)
+    assert floor.kid == kernel_distance(ours, others, seed=0)[0]
+
+
+def test_memory_holds_the_floors_rows_and_those_for_kid_and_no_more(monkeypatch):
+    held = []
+    shuffled = Reservoir.shuffled
+    monkeypatch.setattr(Reservoir, "shuffled", lambda reservoir: held.append(shuffled(reservoir)) or held[0])
+    monkeypatch.setattr(reference_module, "KID_FEATURES", 50)
+    rows = rng().normal(size=(3000, 6)).astype(np.float32)
+    moments, kept_rows, floor = reference_statistics(batches_of(rows), 400, rng())
+    assert (moments.count, len(held[0]), len(kept_rows), floor.count) == (3000, 450, 50, 400)
+    held_back = {tuple(row) for row in held[0][:400]}
+    rest = np.array([row for row in rows if tuple(row) not in held_back], dtype=np.float64)
+    assert len(rest) == 2600
+    ours = held[0][:400].astype(np.float64)
+    statistics = [(x.mean(axis=0), np.cov(x, rowvar=False)) for x in (ours, rest)]
+    assert floor.fid == pytest.approx(frechet_distance(*statistics[0], *statistics[1]), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_too_few_real_images_are_refused(count):
+    with pytest.raises(UserError, match=f"^reference: {count} real images: must be at least 4"):
+        reference_statistics(batches_of(np.zeros((count, 2), np.float32)), 10, rng())
+
+
+# The file
+
+
+def assert_same(one, other):
+    for name, value in vars(one).items():
+        np.testing.assert_array_equal(getattr(other, name), value)
+        assert type(getattr(other, name)) is type(value)
+
+
+def test_a_reference_survives_its_file(tmp_path):
+    reference = random_reference()
     reference.save(tmp_path / "reference.npz")
     loaded = Reference.load(tmp_path / "reference.npz")
-    assert np.isnan(loaded.count) and np.array_equal(loaded.sigma, sigma)
+    assert_same(reference, loaded)
+    assert loaded.mu.dtype == loaded.sigma.dtype == np.float64
+    precomputed = replace(reference, count=None, rows=reference.rows[:0], floor=None)
+    precomputed.save(tmp_path / "precomputed.npz")
+    assert_same(precomputed, Reference.load(tmp_path / "precomputed.npz"))
 
 
-def test_statistics_alone_give_the_same_frechet_distance_and_nothing_else(tmp_path):
-    moments, rows, floor = metrics.reference_statistics([FEATURES], 10, np.random.default_rng(0))
-    full = Reference("digits", "a", "inception", "b", 40, moments.mean, moments.covariance, rows, **floor)
-    alone = Reference.precomputed(adm(tmp_path / "adm.npz"), "inception", "b", 6)
-    samples = np.random.default_rng(1).normal(size=(30, 6)).astype(np.float32)
-    ours, theirs = metrics.score(samples, alone), metrics.score(samples, full)
-    assert ours["fid"] == pytest.approx(theirs["fid"], rel=1e-9) and theirs["fid"] > 0
-    assert ours["fid_rank_deficient"] is False and metrics.score(samples[:6], alone)["fid_rank_deficient"] is True
-    assert all(np.isnan(ours[name]) for name in UNKNOWN if name in ours) and all(map(np.isfinite, theirs.values()))
+def test_the_file_is_flat_and_marks_unknown_values_as_nan(tmp_path):
+    random_reference().save(tmp_path / "reference.npz")
+    with np.load(tmp_path / "reference.npz") as arrays:
+        assert arrays.files == [
+            "name", "hash", "features", "features_hash", "count", "mu", "sigma", "rows", "fid_floor", "kid_floor",
+            "floor_count",
+        ]  # fmt: skip
+        assert (arrays["count"].dtype, arrays["floor_count"].dtype) == (np.int64, np.int64)
+    random_reference(count=None, floor=None).save(tmp_path / "precomputed.npz")
+    with np.load(tmp_path / "precomputed.npz") as arrays:
+        assert all(np.isnan(arrays[name]) for name in ("count", "fid_floor", "kid_floor", "floor_count"))
 
 
-class Evil:
-    def __reduce__(self):
-        return print, ("unpickled",)
+def test_a_file_that_is_no_reference_is_refused(tmp_path):
+    path = tmp_path / "reference.npz"
+    with pytest.raises(UserError, match=r"reference\.npz: no such file$"):
+        Reference.load(path)
+    path.write_text("not an archive")
+    with pytest.raises(UserError, match=r"reference\.npz: damaged, or not an \.npz file of arrays"):
+        Reference.load(path)
+    np.savez(path, arr_0=np.zeros(3))
+    with pytest.raises(
+        UserError, match=r"reference\.npz: no array 'count': must be a file that `mpdit reference` wrote"
+    ):
+        Reference.load(path)
+    np.savez(path, arr_0=np.array([{}], dtype=object))  # pickled: never loaded
+    with pytest.raises(UserError, match=r"reference\.npz: damaged, or not an \.npz file of arrays"):
+        Reference.load(path)
 
 
-def one_array(path):
-    with open(path, "wb") as file:
-        np.save(file, MU)
-
-
-def skewed(**changes):
-    return lambda path: adm(path, **changes)
-
-
-@pytest.mark.parametrize(
-    ("name", "make", "message"),
-    [
-        ("it.npz", lambda path: None, r"it\.npz: no such file$"),
-        ("it.pt", lambda path: None, r"it\.pt: no such file$"),
-        ("it.npz", lambda path: path.write_text("x"), r"it\.npz: not an \.npz file of arrays"),
-        ("it.npz", one_array, r"it\.npz: not an \.npz file of arrays"),
-        ("it.pt", lambda path: path.write_text("x"), r"it\.pt: not a file of arrays: must be torch-fidelity's"),
-        ("it.pt", lambda path: torch.save({"mu": Evil()}, path), r"it\.pt: not a file of arrays: must be"),
-        ("it.pt", lambda path: torch.save([MU, SIGMA], path), r"it\.pt: not a file of arrays: must be"),
-        ("it.npz", skewed(mu=None), r"it\.npz: no mu in it: must be statistics, mu and sigma$"),
-        ("it.npz", skewed(sigma=None), r"it\.npz: no sigma in it"),
-        ("it.npz", skewed(mu=MU[:5]), r"it\.npz: mu is float64 \(5,\): must be floats \(6,\) for these features"),
-        ("it.npz", skewed(sigma=SIGMA[0]), r"it\.npz: sigma is float64 \(6,\): must be floats \(6, 6\)"),
-        ("it.npz", skewed(mu=np.array(["a"] * 6)), r"it\.npz: mu is <U1 \(6,\): must be floats"),
-        ("it.npz", skewed(mu=MU * np.nan), r"it\.npz: mu is not finite"),
-        ("it.npz", skewed(sigma=SIGMA + np.triu(np.ones((6, 6)), 1)), r"it\.npz: sigma is no covariance: must be"),
-        ("it.npz", skewed(sigma=-SIGMA), r"it\.npz: sigma is no covariance: must be"),
-    ],
-)
-def test_what_is_no_statistics_is_one_line(tmp_path, capsys, name, make, message):
-    make(tmp_path / name)
-    with pytest.raises(UserError, match=message) as error:
-        read_statistics(tmp_path / name, 6)
-    assert "\n" not in str(error.value) and "unpickled" not in capsys.readouterr().out
+def test_precomputed_statistics_are_a_reference_named_and_hashed_by_their_file(tmp_path):
+    path = tmp_path / "adm.npz"
+    np.savez(path, mu=np.arange(6.0), sigma=np.eye(6))
+    reference = precomputed_reference(path, "inception", "f" * 16, 6)
+    assert (reference.name, reference.hash) == ("adm.npz", hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+    assert (reference.features, reference.features_hash) == ("inception", "f" * 16)
+    assert (reference.count, reference.floor, reference.rows.shape) == (None, None, (0, 6))
+    np.testing.assert_array_equal(reference.mu, np.arange(6.0))
 
 
 # Aggregates and tables
@@ -110,12 +136,12 @@ def test_what_is_no_statistics_is_one_line(tmp_path, capsys, name, make, message
 def test_tables_show_what_is_unknown_as_nothing(tmp_path):
     entries = [entry("A"), entry("E")]
     for run, fid in zip(entries, (80.0, 50.0), strict=True):
-        score = score_row(run, fid=fid, reference="adm.npz") | dict.fromkeys(UNKNOWN)
+        score = score_row(run, fid=fid, reference="adm.npz") | dict.fromkeys(NOT_IN_STATISTICS)
         write_rows(write_run(tmp_path, run) / f"samples/{PROTOCOL}" / SCORE_FILE, COLUMNS, [score])
     tables = aggregate.aggregate(write_plan(tmp_path / "plan.json", entries), tmp_path)
     aggregate.write(tables, tmp_path)
     fid = aggregate.read_table(tmp_path / "fid.csv", "fid")
-    assert fid[list(UNKNOWN)].isna().all(axis=None) and fid["reference"].tolist() == ["adm.npz"] * 2
+    assert fid[list(NOT_IN_STATISTICS)].isna().all(axis=None) and fid["reference"].tolist() == ["adm.npz"] * 2
     runs = aggregate.read_table(tmp_path / "runs.csv", "runs")
     table = paper.tables.table1({**tables, "runs": runs, "fid": fid, "cost": None})
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]

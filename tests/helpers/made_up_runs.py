@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpdit.commands.score import COLUMNS as SCORE
-from mpdit.commands.trace import COLUMNS as TRACE
+from mpdit.evaluation.scoring import COLUMNS as SCORE
+from mpdit.evaluation.tracing import COLUMNS as TRACE
 from mpdit.results import collect as aggregate
 from mpdit.training.training_log import COLUMNS as TRAINING
 

@@ -1,20 +1,12 @@
-"""Probes change nothing and measure what they say; the trace of a run at initialisation and at its snapshots."""
+"""Probes change nothing and measure what they say."""
 
-import csv
-import json
-from dataclasses import asdict
-
-import numpy as np
 import pytest
 import torch
 
-from mpdit.__main__ import main
 from mpdit.experiment.ladder import LADDER
 from mpdit.model.dit import create_model
 from mpdit.model.layers import layer_norm, magnitude
 from mpdit.model.magnitudes import Magnitudes, gains, probes, weight_magnitudes
-from mpdit.system.files import write_json
-from mpdit.training import ema
 
 
 def tiny(config="E", modulation="scale_shift", active=True):
@@ -122,117 +114,3 @@ def test_gains_are_named_by_their_heads():
     assert (found[3, "noise"], found[3, "variance"], found[3, "shift"]) == (0.5, -0.25, 0)
     assert len(found) == 3 * 6 + 4
     assert gains(tiny("A")) == {}
-
-
-# --- The stage ---
-
-
-@pytest.fixture
-def run(tmp_path, tiny_latents):
-    return Run(tmp_path / "run", tiny_latents)
-
-
-class Run:
-    """A run folder as `mpdit train` leaves it, and the stage on it."""
-
-    def __init__(self, folder, latents):
-        self.folder, self.latents = folder, latents
-        self.fingerprint = json.loads((latents / "manifest.json").read_text())["fingerprint"]
-
-    def write(self, letter="D", modulation="scale_rotate", steps=(10, 20, 30, 40, 50), status="trained"):
-        """Weights at step n are those of the start times 1 + n/50."""
-        model = tiny(letter, modulation, active=False)
-        for step in steps:
-            weights = {name: parameter * (1 + step / 50) for name, parameter in model.named_parameters()}
-            for width in (0.05, 0.10):
-                ema.save_snapshot(self.folder / "snapshots", step, width, weights, "float32")
-        spec = {
-            "run": "a run", "model": "DiT-Nano/2", "config": letter, "fields": asdict(LADDER[letter]), "seed": 0,
-            "modulation": modulation, "training": {"ema_widths": [0.05, 0.10]},
-        }  # fmt: skip
-        write_json(self.folder / "spec.json", spec)
-        self.write_trained(status=status, latents=self.fingerprint)
-
-    def write_trained(self, **fields):
-        write_json(self.folder / "trained.json", {"run": "a run", **fields})
-
-    def trace(self, *options):
-        """The rows of magnitudes.csv, or the exit status where that is not 0."""
-        output = self.folder / "magnitudes.csv"
-        status = main(["trace", str(self.folder), "--latents", str(self.latents), "--output", str(output), *options])
-        if status:
-            return status
-        with open(output, newline="") as file:
-            return list(csv.DictReader(file))
-
-
-def only(rows, **wanted):
-    return [row for row in rows if all(row[key] == str(value) for key, value in wanted.items())]
-
-
-def test_trace_of_a_run(run):
-    run.write()
-    rows = run.trace("--images", "30", "--timesteps", "50", "950", "--snapshots", "3", "--device", "cpu")
-    assert [*rows[0]] == ["run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation", "magnitude"]
-    assert {(row["step"], row["ema_width"]) for row in rows} == {
-        ("0", ""),
-        ("10", "0.05"),
-        ("30", "0.05"),
-        ("50", "0.05"),
-    }
-    assert {row["run"] for row in rows} == {"a run"}
-    residual = only(rows, step=0, kind="activation", site="residual", block=-1)
-    assert [row["timestep"] for row in residual] == ["50", "950"]
-    assert all(0.9 < float(row["magnitude"]) < 1.1 for row in residual)  # whitened inputs, of magnitude 1
-    assert {row["kind"] for row in rows} == {"activation", "angle", "weight", "gain", "correlated"}
-    assert len(only(rows, step=50, kind="activation")) == 2 * (3 * 5 + 1)
-    assert len(only(rows, step=50, kind="angle", block=2)) == 2 * 2
-    assert {row["magnitude"] for row in only(rows, step=50, kind="weight", block=1)} == {"1"}  # put back on the sphere
-    assert all(row["timestep"] == "" for row in only(rows, kind="weight") + only(rows, kind="gain"))
-    start, end = (
-        [float(row["magnitude"]) for row in only(rows, step=step, kind="activation", timestep=950)] for step in (0, 50)
-    )
-    correlated = only(rows, kind="correlated")
-    assert {row["step"] for row in correlated} == {"0", "50"}
-    assert len(correlated) == 2 * 4 * 2 * (3 * 5 + 1)  # at the start and in the end; correlations, timesteps, places
-    entering = [float(row["magnitude"]) for row in only(correlated, step=0, site="residual", block=-1)]
-    assert entering == pytest.approx([1] * 8, abs=0.2)
-    attended = {
-        correlation: np.mean([
-            float(row["magnitude"])
-            for row in only(correlated, step=0, site="attention_output", block=0, correlation=correlation)
-        ])
-        for correlation in (0.0, 0.99)
-    }  # fmt: skip
-    assert attended[0.99] > 1.15 * attended[0.0]  # attention averages tokens that are alike, and loses nothing
-    assert end == pytest.approx(start, rel=1e-5)  # the same model, once normalised
-
-
-def test_trace_of_normalized_weights_shows_their_growth(run):
-    run.write("C", "scale_shift")
-    rows = run.trace("--images", "8", "--timesteps", "500")
-    growth = [float(row["magnitude"]) for row in only(rows, kind="weight", block=0, site="mlp.up")]
-    assert growth == pytest.approx([1, 1.2, 1.4, 1.6, 1.8, 2.0], rel=1e-6)
-
-
-def test_trace_of_a_diverged_run_is_a_header(run):
-    run.write(status="diverged", steps=())
-    assert run.trace() == []
-    assert (
-        run.folder / "magnitudes.csv"
-    ).read_text() == "run,step,ema_width,kind,block,site,timestep,correlation,magnitude\n"
-
-
-def test_trace_names_what_is_wrong(run, capsys):
-    def message(*options):
-        assert run.trace(*options) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        return error
-
-    assert "trained.json: no such file" in message()
-    run.write(steps=())
-    assert "no snapshots of EMA width 0.05" in message()
-    assert "--timesteps [1000]" in message("--timesteps", "1000")
-    run.write_trained(status="trained", latents="0" * 64)
-    assert f"latents {run.fingerprint[:12]}: must be those the run was trained on" in message()

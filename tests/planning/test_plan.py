@@ -13,7 +13,7 @@ import yaml
 from helpers.tiny_runs import make_spec, train_in, write_latents
 
 from mpdit.__main__ import main
-from mpdit.commands.sample import sample_archive
+from mpdit.evaluation.sample_archive import sample_writer
 from mpdit.experiment.grid import Experiment
 from mpdit.experiment.run_spec import DataIdentity, Protocol
 from mpdit.planning import rates as speed
@@ -129,8 +129,8 @@ def test_bytes_of_a_run_are_those_of_its_files(tmp_path):
 def test_bytes_of_latents_and_samples_are_those_of_their_files(tmp_path, tiny_latents):
     found = sum(path.stat().st_size for path in tiny_latents.glob("*.npy"))
     assert found - 2 * 128 == estimate.latents_bytes(64, (1, 8, 8), pixels=True, posterior=False)
-    with sample_archive(tmp_path / "samples.npz", np.zeros(100, dtype=np.int64)) as write:
-        write(np.zeros((100, 16, 16, 3), dtype=np.uint8))
+    with sample_writer(tmp_path / "samples.npz", np.zeros(100, dtype=np.int64)) as append:
+        append(np.zeros((100, 16, 16, 3), dtype=np.uint8))
     assert (tmp_path / "samples.npz").stat().st_size == pytest.approx(estimate.samples_bytes(100, 16), rel=0.02)
 
 

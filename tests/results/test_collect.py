@@ -10,7 +10,8 @@ from helpers import made_up_runs as made_up
 from helpers.made_up_runs import PROTOCOL, SCORE_FILE, entry, write_plan, write_run
 
 from mpdit.__main__ import main
-from mpdit.commands import cost, score, trace
+from mpdit.commands import cost
+from mpdit.evaluation import scoring, tracing
 from mpdit.results import collect as aggregate
 from mpdit.system.errors import UserError
 from mpdit.training import training_log as reporting
@@ -25,9 +26,9 @@ def study(tmp_path):
 
 def test_the_columns_are_those_that_the_stages_write():
     assert aggregate.COLUMNS["training"] == ("run", *reporting.COLUMNS)
-    assert aggregate.COLUMNS["magnitudes"] == trace.COLUMNS
+    assert aggregate.COLUMNS["magnitudes"] == tracing.COLUMNS
     assert aggregate.COLUMNS["cost"] == cost.COLUMNS
-    assert tuple(name for name in aggregate.COLUMNS["fid"] if name != "protocol") == score.COLUMNS
+    assert tuple(name for name in aggregate.COLUMNS["fid"] if name != "protocol") == scoring.COLUMNS
 
 
 def test_a_trained_run_has_all_its_rows(study):

@@ -1,0 +1,216 @@
+"""The reference: statistics of real images' features, which samples are compared with, and the real-against-real floor.
+
+The floor is the score of real images against other real images, about what a perfect model would score.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..data.moments import Moments, row_moments
+from ..data.pictures import kind_of, open_source, pictures
+from ..experiment.grid import STATISTICS
+from ..system.console import with_progress
+from ..system.errors import UserError
+from ..system.files import file_hash, replacing
+from ..system.seeds import seed_of
+from .features import dimension, load_extractor
+from .metrics import frechet_distance, kernel_distance
+from .npz import read_npz
+from .precomputed import read_statistics
+from .reservoir import Reservoir
+
+KID_FEATURES = 10_000  # rows of features kept for KID: 51 MB at 1280 dimensions, 82 MB at 2048
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Distances of `count` real images, drawn at random, from the others: no image is on both sides."""
+
+    fid: float
+    kid: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of the features of real images. Precomputed ones have no rows, and their count and floor are None."""
+
+    name: str  # of the data set, or of the file
+    hash: str  # of the images, in order, and of the features' hash; or of the file
+    features: str  # a key of metric_names.FEATURES
+    features_hash: str  # of the network's weights and of how images are prepared for it
+    count: int | None  # number of real images
+    mu: np.ndarray  # (D,) float64, mean over all of them
+    sigma: np.ndarray  # (D, D) float64, covariance
+    rows: np.ndarray  # (min(count, KID_FEATURES), D) float32, features drawn at random for KID
+    floor: Floor | None
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz, with `mu` and `sigma` under the names that torch-fidelity and the ADM evaluator use.
+
+        What is None is written as NaN.
+        """
+        floor = self.floor
+        values = {
+            "name": self.name,
+            "hash": self.hash,
+            "features": self.features,
+            "features_hash": self.features_hash,
+            "count": np.nan if self.count is None else self.count,
+            "mu": self.mu,
+            "sigma": self.sigma,
+            "rows": self.rows,
+            "fid_floor": np.nan if floor is None else floor.fid,
+            "kid_floor": np.nan if floor is None else floor.kid,
+            "floor_count": np.nan if floor is None else floor.count,
+        }
+        with replacing(path) as part, open(part, "wb") as file:
+            np.savez(file, **{name: np.asarray(value) for name, value in values.items()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Reference":
+        """Read what `save` wrote. Raises UserError if the file is missing or is something else."""
+        arrays = read_npz(path)
+        try:
+            scalars = {name: array.item() for name, array in arrays.items() if array.ndim == 0}
+            precomputed = np.isnan(scalars["count"])
+            return cls(
+                name=scalars["name"],
+                hash=scalars["hash"],
+                features=scalars["features"],
+                features_hash=scalars["features_hash"],
+                count=None if precomputed else scalars["count"],
+                mu=arrays["mu"],
+                sigma=arrays["sigma"],
+                rows=arrays["rows"],
+                floor=None
+                if precomputed
+                else Floor(scalars["fid_floor"], scalars["kid_floor"], scalars["floor_count"]),
+            )
+        except KeyError as error:
+            raise UserError(f"{path}: no array {error}: must be a file that `mpdit reference` wrote") from None
+
+
+def build_reference(
+    data: Mapping,
+    features: str,
+    count: int,
+    *,
+    source: str | None = None,
+    weights: str | None = None,
+    device: str = "auto",
+) -> Reference:
+    """The reference of the images that `data` describes, or of `source`.
+
+    Args:
+        data: the data section of a configuration. Its images are resized and cropped as for encoding, but neither
+            mirrored nor passed through an autoencoder.
+        features: a key of metric_names.FEATURES.
+        count: the number of samples that will be compared with the reference; sets the size of the floor's draw.
+        source: other real images, which are treated like those of `data` (a folder, with or without classes, a .zip or
+            .tar of one, or Parquet shards), or a file of precomputed statistics, which is taken as it is.
+        weights, device: see `load_extractor`.
+
+    Raises UserError if images, statistics or weights cannot be read, or if there are too few images.
+    """
+    if count < 2:
+        raise UserError(f"--count: {count}: must be at least 2")
+    extractor = load_extractor(features, weights, device)
+    if source is not None and Path(source).suffix in STATISTICS:
+        return precomputed_reference(source, extractor.name, extractor.hash, dimension(extractor.name))
+    name = data["name"]
+    if source is not None:
+        name, data = Path(source).name, {**data, "source": kind_of(source), "path": source}
+    opened = open_source(data, labelled=source is None)
+    digest = hashlib.sha256(extractor.hash.encode())
+
+    def images() -> Iterator[np.ndarray]:
+        for picture in pictures(opened, data):
+            if picture.crop is not None:
+                image = np.repeat(picture.crop, 3, axis=-1) if opened.channels == 1 else picture.crop
+                digest.update(repr(image.shape).encode())
+                digest.update(image.tobytes())
+                yield image
+
+    batches = extractor.batches(with_progress("reference", images(), len(opened)))
+    # The key is fixed: every run is compared with the same reference, whatever its own seed.
+    rng = np.random.default_rng(seed_of("reference"))
+    moments, rows, floor = reference_statistics(batches, count, rng)
+    return Reference(
+        name=name,
+        hash=digest.hexdigest()[:16],
+        features=extractor.name,
+        features_hash=extractor.hash,
+        count=moments.count,
+        mu=moments.mean,
+        sigma=moments.covariance,
+        rows=rows,
+        floor=floor,
+    )
+
+
+def precomputed_reference(path: str | Path, features: str, features_hash: str, dimension: int) -> Reference:
+    """A reference from a file of statistics, which are assumed, not checked, to be of these features."""
+    mu, sigma = read_statistics(path, dimension)
+    return Reference(
+        name=Path(path).name,
+        hash=file_hash(path),
+        features=features,
+        features_hash=features_hash,
+        count=None,
+        mu=mu,
+        sigma=sigma,
+        rows=np.zeros((0, dimension), np.float32),
+        floor=None,
+    )
+
+
+def reference_statistics(
+    batches: Iterable[np.ndarray], count: int, rng: np.random.Generator
+) -> tuple[Moments, np.ndarray, Floor]:
+    """Statistics, kept rows and floor of a stream of features, in one pass and bounded memory.
+
+    Args:
+        batches: features (B, D) float32 of all real images.
+        count: the number of samples that will be compared with them; sets the size of the floor's draw.
+        rng: draws the kept rows and those of the floor.
+
+    Returns:
+        moments: over all N rows.
+        rows: min(N, KID_FEATURES) of them, drawn at random without replacement.
+        floor: min(count, N // 2) rows, drawn at random, are compared with the rest: by FID with the statistics of all
+            others, by KID with as many of the others as are kept. A perfect model's samples would score this, up to
+            chance and the number of the others.
+
+    Holds count + KID_FEATURES rows and a few D x D matrices in memory, whatever N is. Raises UserError for fewer than
+    4 rows.
+    """
+    reservoir = Reservoir(count + KID_FEATURES, rng)
+    moments: Moments | None = None
+    waiting: list[np.ndarray] = []
+    for batch in batches:
+        reservoir.add(batch)
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= len(batch[0]):  # D rows at a time: one matrix product, little overhead
+            moments, waiting = _merged(moments, waiting), []
+    if waiting:
+        moments = _merged(moments, waiting)
+    if moments is None or moments.count < 4:
+        images = 0 if moments is None else moments.count
+        raise UserError(f"reference: {images} real images: must be at least 4, two on either side of the floor")
+    rows = reservoir.shuffled()
+    floor_count = min(count, moments.count // 2)
+    held_back = row_moments(rows[:floor_count])
+    others = moments - held_back
+    fid = frechet_distance(held_back.mean, held_back.covariance, others.mean, others.covariance)
+    kid, _ = kernel_distance(rows[:floor_count], rows[floor_count:], seed=0)
+    return moments, rows[:KID_FEATURES], Floor(fid, kid, floor_count)
+
+
+def _merged(moments: Moments | None, batches: list[np.ndarray]) -> Moments:
+    new = row_moments(np.concatenate(batches))
+    return new if moments is None else moments + new

@@ -1,0 +1,104 @@
+"""Samples and a reference -> FID, KID, and what they depend on."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from ..data.moments import row_moments
+from ..system.console import with_progress
+from ..system.errors import UserError
+from ..system.files import read_json, write_csv
+from ..system.provenance import commit
+from .features import load_extractor
+from .metrics import frechet_distance, kernel_distance
+from .reference import Reference
+from .sample_archive import read_samples
+
+
+@dataclass(frozen=True)
+class Score:
+    """The distances of samples from a reference. KID, floor and count are None for precomputed statistics."""
+
+    features: str
+    features_hash: str
+    reference: str
+    reference_count: int | None
+    reference_hash: str
+    fid: float
+    kid: float | None
+    kid_sd: float | None  # over subsets
+    fid_rank_deficient: bool  # the smaller count is not above the number of features
+    fid_floor: float | None
+    kid_floor: float | None
+    floor_count: int | None
+
+
+PROTOCOL = (
+    "run", "model", "config", "modulation", "lr", "seed", "data",
+    "sampler", "steps", "guidance", "count", "ema_width", "step", "sampling_seed",
+)  # fmt: skip
+COLUMNS = (*PROTOCOL, *(field.name for field in fields(Score)), "commit")
+
+
+def score_samples(
+    samples: Path, reference_file: Path, output: Path, *, weights: str | None = None, device: str = "auto"
+) -> None:
+    """Score a samples.npz, with protocol.json beside it, against a reference; write one row, of COLUMNS, to a CSV.
+
+    Empty samples, of a run that diverged, give the header alone. Raises UserError if a file is missing or damaged, if
+    there are more or fewer images than protocol.json tells, or if the reference was built with other features.
+    """
+    protocol_file = samples.parent / "protocol.json"
+    images, protocol = read_samples(samples), read_json(protocol_file)
+    missing = [name for name in PROTOCOL if name not in protocol]
+    if missing:
+        raise UserError(f"{protocol_file}: missing field {missing[0]!r}: must be a file that `mpdit sample` wrote")
+    reference = Reference.load(reference_file)
+    if len(images) == 0:
+        write_csv(output, COLUMNS, [])
+        return
+    if len(images) != protocol["count"]:
+        raise UserError(f"{samples}: {len(images)} images: must be {protocol['count']}, the count in {protocol_file}")
+    if len(images) < 2:
+        raise UserError(f"{samples}: 1 image: must be at least 2, a distance needs a covariance")
+    extractor = load_extractor(reference.features, weights, device)
+    if extractor.hash != reference.features_hash:
+        raise UserError(
+            f"{reference_file}: {reference.features} with hash {reference.features_hash}: must be built with the "
+            f"features that are used here, {extractor.hash}; run mpdit reference again"
+        )
+    features = np.concatenate(list(extractor.batches(with_progress("score", images, len(images)))))
+    row = {
+        **{name: protocol[name] for name in PROTOCOL},
+        "ema_width": "none" if protocol["ema_width"] is None else protocol["ema_width"],
+        **asdict(score(features, reference)),
+        "commit": commit(),
+    }
+    write_csv(output, COLUMNS, [row])
+
+
+def score(features: np.ndarray, reference: Reference) -> Score:
+    """The distances of samples' features (N, D) float32, N >= 2, from the reference's.
+
+    `fid_rank_deficient` tells that N or the reference's count is at most D. A covariance is then singular and the
+    Fréchet distance strongly biased, so the kernel distance should decide. Never compare FIDs of different counts.
+    """
+    moments = row_moments(features)
+    kid, kid_sd = kernel_distance(features, reference.rows, seed=0) if len(reference.rows) else (None, None)
+    smaller_count = moments.count if reference.count is None else min(moments.count, reference.count)
+    floor = reference.floor
+    return Score(
+        features=reference.features,
+        features_hash=reference.features_hash,
+        reference=reference.name,
+        reference_count=reference.count,
+        reference_hash=reference.hash,
+        fid=frechet_distance(moments.mean, moments.covariance, reference.mu, reference.sigma),
+        kid=kid,
+        kid_sd=kid_sd,
+        fid_rank_deficient=smaller_count <= len(reference.mu),
+        fid_floor=None if floor is None else floor.fid,
+        kid_floor=None if floor is None else floor.kid,
+        floor_count=None if floor is None else floor.count,
+    )

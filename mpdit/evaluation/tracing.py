@@ -1,0 +1,157 @@
+"""Magnitudes of a run's activations and weights (paper, Definition 1), at initialization and at its snapshots.
+
+Every run is shown the same images with the same noise: images of its latents, evenly spaced, at the given timesteps.
+`model.magnitudes` says which blocks and sites there are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..data.latents import Latents
+from ..model.diffusion import Diffusion
+from ..model.dit import DiT, model_of_run
+from ..model.magnitudes import correlated_latents, gains, probes, weight_magnitudes
+from ..system.device import choose_device
+from ..system.errors import UserError
+from ..system.files import read_json, write_csv
+from ..system.seeds import generator
+from ..training.ema import list_snapshots
+from .trained_model import load_weights
+
+COLUMNS = ("run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation", "magnitude")
+CORRELATIONS = (0.0, 0.5, 0.9, 0.99)  # of neighboring values of the made-up latents
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class TracedMagnitude:
+    """One magnitude of one model. What does not apply is None: no timestep for weights, no width at initialization."""
+
+    kind: str  # activation | angle | weight | gain | correlated
+    block: int
+    site: str
+    magnitude: float
+    timestep: int | None = None
+    correlation: float | None = None
+    step: int = 0  # of training; 0: initialization
+    ema_width: float | None = None
+
+
+def trace(
+    run_folder: Path,
+    latents_folder: Path,
+    output: Path,
+    *,
+    images: int,
+    timesteps: Sequence[int],
+    snapshots: int,
+    device: str = "auto",
+) -> None:
+    """Write the magnitudes of the run in `run_folder`, with seven significant digits, to the CSV `output`.
+
+    They are those at initialization and at snapshots of the run's first EMA width. A run that diverged gives a header.
+
+    Args:
+        images: the number of images shown.
+        timesteps: the noise levels, each from 0 to 999.
+        snapshots: the most snapshots to measure; they are evenly spaced and the last one is always included.
+
+    Raises UserError if the run is not trained, was trained on other latents, or has no snapshots.
+    """
+    if images < 1:
+        raise UserError(f"--images: {images}: must be at least 1")
+    if snapshots < 1:
+        raise UserError(f"--snapshots: {snapshots}: must be at least 1")
+    if not all(0 <= timestep < 1000 for timestep in timesteps):
+        raise UserError(f"--timesteps: {' '.join(map(str, timesteps))}: must be from 0 to 999")
+    trained = read_json(run_folder / "trained.json")
+    spec = read_json(run_folder / "spec.json")
+    magnitudes = []
+    if trained["status"] != "diverged":
+        latents = Latents(latents_folder)
+        if trained["latents"] != latents.fingerprint:
+            raise UserError(
+                f"{latents_folder}: latents {latents.fingerprint[:12]}: must be those that {run_folder} was trained "
+                f"on, {trained['latents'][:12]}"
+            )
+        magnitudes = _measure_run(run_folder, spec, latents, images, timesteps, snapshots, choose_device(device))
+    rows = ({"run": spec["run"], **asdict(item), "magnitude": f"{item.magnitude:.7g}"} for item in magnitudes)
+    write_csv(output, COLUMNS, rows)
+
+
+def _measure_run(
+    run_folder: Path,
+    spec: Mapping,
+    latents: Latents,
+    images: int,
+    timesteps: Sequence[int],
+    snapshots: int,
+    device: torch.device,
+) -> list[TracedMagnitude]:
+    width, folder = spec["training"]["ema_widths"][0], run_folder / "snapshots"
+    steps = evenly_spaced([snapshot.step for snapshot in list_snapshots(folder) if snapshot.width == width], snapshots)
+    if not steps:
+        raise UserError(f"{folder}: no snapshots of EMA width {width:g}; train the run again")
+    model = model_of_run(spec, latents).to(device).eval()
+    batches = _batches(latents, images, device)
+    magnitudes = _measure(model, batches, timesteps) + _measure_correlated(model, images, timesteps)
+    for step in steps:
+        load_weights(model, folder, width, step)
+        measured = _measure(model, batches, timesteps)
+        if step == steps[-1]:
+            measured += _measure_correlated(model, images, timesteps)
+        magnitudes += [replace(magnitude, step=step, ema_width=width) for magnitude in measured]
+    return magnitudes
+
+
+def evenly_spaced(steps: Sequence[int], count: int) -> list[int]:
+    """At most `count` of `steps`, evenly spaced by position; the last one is always included."""
+    count = min(count, len(steps))
+    return [steps[(i + 1) * len(steps) // count - 1] for i in range(count)]
+
+
+def _batches(latents: Latents, images: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Batches of up to `images` evenly spaced rows: whitened latents (B, C, H, W) and labels (B,)."""
+    indices = torch.linspace(0, latents.count - 1, min(images, latents.count)).round().long()
+    random = generator("trace", "posterior")
+    return [latents.batch(part, random, device) for part in indices.split(BATCH_SIZE)]
+
+
+def _measure(model: DiT, batches: Sequence[tuple[Tensor, Tensor]], timesteps: Sequence[int]) -> list[TracedMagnitude]:
+    """Activations and angles by timestep, weights, and gains of a model as it is."""
+    rows, diffusion = [], Diffusion().to(batches[0][0].device)
+    with torch.inference_mode(), probes(model) as magnitudes:
+        for timestep in timesteps:
+            random = generator("trace", "noise", timestep)
+            for x0, labels in batches:
+                noise = torch.randn(x0.shape, generator=random).to(x0.device)
+                t = torch.full_like(labels, timestep)
+                model(diffusion.add_noise(x0, noise, t), t, labels)
+            for (block, site), value in magnitudes.take().items():
+                kind = "angle" if site.endswith("_angle") else "activation"
+                rows.append(TracedMagnitude(kind, block, site, value, timestep))
+    for kind, values in (("weight", weight_magnitudes(model)), ("gain", gains(model))):
+        rows += [TracedMagnitude(kind, block, site, value) for (block, site), value in values.items()]
+    return rows
+
+
+def _measure_correlated(model: DiT, images: int, timesteps: Sequence[int]) -> list[TracedMagnitude]:
+    """Activations on normal latents of magnitude 1 whose neighboring values have each of CORRELATIONS."""
+    device, rows = next(model.parameters()).device, []
+    shape = (min(images, BATCH_SIZE), model.in_channels, model.input_size, model.input_size)
+    labels = torch.arange(shape[0], device=device) % model.num_classes
+    with torch.inference_mode(), probes(model) as magnitudes:
+        for correlation in CORRELATIONS:
+            for timestep in timesteps:
+                x = correlated_latents(shape, correlation, generator("trace", "correlated", timestep)).to(device)
+                model(x, torch.full_like(labels, timestep), labels)
+                rows += [
+                    TracedMagnitude("correlated", block, site, value, timestep, correlation)
+                    for (block, site), value in magnitudes.take().items()
+                    if not site.endswith("_angle")
+                ]
+    return rows

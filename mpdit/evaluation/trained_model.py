@@ -1,0 +1,40 @@
+"""The model of a trained run, with the weights of one EMA width and training step."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ..data.latents import Latents
+from ..model.dit import DiT, model_of_run
+from ..system.errors import UserError
+from ..training.ema import reconstruct
+
+
+def load_trained_model(
+    run_folder: Path, spec: Mapping, latents: Latents, ema_width: float | None, step: int, device: torch.device
+) -> tuple[DiT, float]:
+    """The model of a run in evaluation mode on `device`, and the residual of its weights' reconstruction.
+
+    See `load_weights`, which also raises the errors.
+    """
+    model = model_of_run(spec, latents)
+    residual = load_weights(model, run_folder / "snapshots", ema_width, step)
+    return model.eval().to(device), residual
+
+
+def load_weights(model: DiT, snapshots: Path, ema_width: float | None, step: int) -> float:
+    """Replace the weights of `model` by the average of relative width `ema_width` (None: plain) at `step`.
+
+    Rows of normalized weights are put back on the unit sphere. Returns the residual of the reconstruction (see
+    `training.ema.reconstruct`). Raises UserError if the snapshots cannot give these weights or are of another model.
+    """
+    weights, residual = reconstruct(snapshots, ema_width, step)
+    expected = model.state_dict().keys()
+    if weights.keys() != expected:
+        missing, unknown = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
+        problem = f"missing parameter {missing[0]!r}" if missing else f"unknown parameter {unknown[0]!r}"
+        raise UserError(f"{snapshots}: {problem}: must hold the parameters of the run's model")
+    model.load_state_dict(weights)
+    model.normalize_weights()
+    return residual
