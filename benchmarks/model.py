@@ -16,7 +16,8 @@ from collections.abc import Callable
 import torch
 
 from mpdit import create_model
-from mpdit.training.step_time import relative_time, step_times, training_step
+from mpdit.training.step import TrainingBatch
+from mpdit.training.step_time import relative_time, step_on_batch, step_times
 
 VARIANTS = {"A": ("A", "plain"), "E": ("E", "forced"), "E, textbook": ("E", "normalized")}  # name: letter, weights
 
@@ -28,9 +29,9 @@ def variant(arguments: argparse.Namespace, letter: str, weights: str) -> Callabl
     count, channels = arguments.batch_size, model.in_channels
     x0, noise = (torch.randn(count, channels, size, size, device=device) for _ in range(2))
     t, y = (torch.randint(high, (count,), device=device) for high in (1000, model.num_classes))
-    return training_step(
+    return step_on_batch(
         model.to(device),
-        (x0, noise, t, y),
+        TrainingBatch(x0, noise, t, y),
         textbook=weights == "normalized",
         precision=arguments.precision,
         compile=arguments.compile,

@@ -31,7 +31,7 @@ from mpdit.system.device import peak_memory
 from mpdit.system.interruption import Interruption
 from mpdit.training.batches import Batches
 from mpdit.training.distributed import join
-from mpdit.training.step_time import relative_time, step_times, training_step
+from mpdit.training.step_time import relative_time, step_on_batch, step_times
 from mpdit.training.trainer import Trainer
 
 # Peak of dense matrix products in bfloat16, FLOP/s, from the vendor's data sheets; elsewhere it is measured.
@@ -80,9 +80,9 @@ def loop(trainer: Trainer, interruption: Interruption, steps: int) -> Callable[[
         for _ in range(steps):
             interruption.reason()
             trainer.advance()
-        assert not trainer.tally.bad_step, "the run has diverged: its time means nothing"
-        trainer.tally.means(), trainer.weight_norm()
-        trainer.tally.reset()
+        assert not trainer.loss_sums.diverged_at, "the run has diverged: its time means nothing"
+        trainer.loss_sums.means(), trainer.weight_norm()
+        trainer.loss_sums.reset()
 
     return block
 
@@ -179,7 +179,7 @@ def measure(latents: Latents, arguments: argparse.Namespace, interruption: Inter
         trainers[letter] = trainer = make_trainer(arguments, letter, latents)
         variants[letter] = loop(trainer, interruption, arguments.steps)
         twin, batch = deepcopy(trainer.model), trainer.batch(1)
-        step = training_step(twin, batch, precision=arguments.precision, compile=arguments.compile)
+        step = step_on_batch(twin, batch, precision=arguments.precision, compile=arguments.compile)
         variants[f"{letter} bare"] = lambda step=step: [step() for _ in range(arguments.steps)]
     start = time.perf_counter()
     times = step_times(variants, arguments.rounds)

@@ -19,7 +19,7 @@ from ..system.device import choose_device
 from ..system.errors import UserError
 from ..system.files import read_json, write_csv
 from ..system.seeds import generator
-from ..training.ema import list_snapshots
+from ..training.snapshots import list_snapshots
 from .trained_model import load_weights
 
 COLUMNS = ("run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation", "magnitude")

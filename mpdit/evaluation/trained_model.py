@@ -8,7 +8,7 @@ import torch
 from ..data.latents import Latents
 from ..model.dit import DiT, model_of_run
 from ..system.errors import UserError
-from ..training.ema import reconstruct
+from ..training.snapshots import reconstruct
 
 
 def load_trained_model(
@@ -27,7 +27,8 @@ def load_weights(model: DiT, snapshots: Path, ema_width: float | None, step: int
     """Replace the weights of `model` by the average of relative width `ema_width` (None: plain) at `step`.
 
     Rows of normalized weights are put back on the unit sphere. Returns the residual of the reconstruction (see
-    `training.ema.reconstruct`). Raises UserError if the snapshots cannot give these weights or are of another model.
+    `training.snapshots.reconstruct`). Raises UserError if the snapshots cannot give these weights or are of another
+    model.
     """
     weights, residual = reconstruct(snapshots, ema_width, step)
     expected = model.state_dict().keys()

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file each, sealed by a SHA-256 over every byte, so that damage is always noticed."""
+"""Checkpoints: one safetensors file each, sealed with a SHA-256 over every byte, so that damage is always noticed."""
 
 import hashlib
 import os
@@ -13,66 +13,67 @@ from torch import Tensor
 from ..system.files import replacing
 
 KEEP = 2
-_SEAL = re.compile(rb'"file_sha256":"([0-9a-f]{64})"')  # in the header of the file, where metadata is plain JSON
+_SEAL = re.compile(rb'"file_sha256":"([0-9a-f]{64})"')  # in the file's header, where metadata is plain JSON
 _UNSEALED = "0" * 64
 _LARGEST_HEADER = 100 * 2**20  # bytes; safetensors' own limit
 
 
-def path_of(folder: str | Path, step: int) -> Path:
+def checkpoint_path(folder: str | Path, step: int) -> Path:
     return Path(folder) / f"step-{step:08d}.safetensors"
 
 
 def list_checkpoints(folder: str | Path) -> list[tuple[int, Path]]:
-    """(step, path) of every checkpoint in `folder`, oldest first; a missing folder has none."""
-    found = ((re.fullmatch(r"step-(\d{8,})", path.stem), path) for path in Path(folder).glob("step-*.safetensors"))
-    return sorted((int(match[1]), path) for match, path in found if match)
+    """Return (step, path) of every checkpoint in `folder`, oldest first; [] for a missing folder."""
+    matches = ((re.fullmatch(r"step-(\d{8,})", path.stem), path) for path in Path(folder).glob("step-*.safetensors"))
+    return sorted((int(match[1]), path) for match, path in matches if match)
 
 
-def save(folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
-    """Write the checkpoint of `step`, whole or not at all, and remove all but it and the good one before it.
+def save_checkpoint(folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
+    """Write the checkpoint of `step`, whole or not at all, and remove all others but the one before it.
 
-    Raises OSError, such as ENOSPC, when it can't be written; the earlier checkpoints are then as they were.
+    Raises OSError, such as ENOSPC, if it cannot be written; the earlier checkpoints then stay as they were.
     """
-    path = path_of(folder, step)
+    path = checkpoint_path(folder, step)
     with replacing(path) as part:
         try:
             save_file(dict(tensors), part, metadata={**metadata, "file_sha256": _UNSEALED})
-        except SafetensorError as error:  # it wraps what the operating system said
+        except SafetensorError as error:  # wraps the operating system's error
             raise system_error(error) from None
         _seal(part)
-    there = list_checkpoints(folder)
-    kept = [entry for entry in there if entry[0] <= step][-KEEP:]
-    for entry in there:
-        if entry not in kept:  # old, or of a later step: that one was damaged when training went on from before it
+    checkpoints = list_checkpoints(folder)
+    kept = [entry for entry in checkpoints if entry[0] <= step][-KEEP:]
+    for entry in checkpoints:
+        if entry not in kept:  # old, or of a later step: a damaged one, which training has resumed from before
             entry[1].unlink(missing_ok=True)
     return path
 
 
-def newest(folder: str | Path, say: Callable[[str], None]) -> Path | None:
-    """The newest undamaged checkpoint, or None. Each damaged one is reported through `say`, in one line."""
+def newest_checkpoint(folder: str | Path, report: Callable[[str], None]) -> Path | None:
+    """Return the newest undamaged checkpoint, or None. Each damaged one is passed to `report` as one line."""
     for _, path in reversed(list_checkpoints(folder)):
         damage = find_damage(path)
         if damage is None:
             return path
-        say(f"{path}: damaged checkpoint ({damage}), left aside: the one before it is used")
+        report(f"{path}: damaged checkpoint ({damage}): ignored, trying the one before it")
     return None
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
+    """Return a checkpoint's metadata: text by name."""
     with safe_open(path, framework="pt") as file:
         return file.metadata()
 
 
 def find_damage(path: str | Path) -> str | None:
-    """What is wrong with a checkpoint file, or None. Any changed, missing or added byte is found."""
+    """Say what is wrong with a checkpoint file, or return None. Any changed, missing, or added byte is found."""
     try:
         seal, position = _find_seal(path)
         if seal is None:
-            return "no seal where there must be one"
+            return "its SHA-256 is missing"
         if _sha256_unsealed(path, position) != seal:
             return "its content does not match its SHA-256"
     except OSError as error:
-        return f"can't be read: {error.strerror}"
+        return f"cannot be read: {error.strerror}"
     return None
 
 
@@ -85,7 +86,7 @@ def _seal(path: Path) -> None:
 
 
 def _find_seal(path: str | Path) -> tuple[str | None, int]:
-    """The seal in the file's header and the byte where it starts."""
+    """Return the seal in the file's header, and the position of its first byte in the file."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         match = _SEAL.search(file.read(min(length, _LARGEST_HEADER)))
@@ -93,7 +94,7 @@ def _find_seal(path: str | Path) -> tuple[str | None, int]:
 
 
 def _sha256_unsealed(path: str | Path, position: int) -> str:
-    """SHA-256 of the file as it was before its seal, of 64 digits at byte `position`, was put in."""
+    """Return the SHA-256 of the file before its seal, of 64 digits at byte `position`, was written."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         digest.update(file.read(position))
@@ -105,6 +106,6 @@ def _sha256_unsealed(path: str | Path, position: int) -> str:
 
 
 def system_error(error: Exception) -> Exception:
-    """The OSError that a SafetensorError wraps, such as "File too large (os error 27)"; any other error as it is."""
-    number = isinstance(error, SafetensorError) and re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error
+    """Return the OSError that a SafetensorError wraps, such as "File too large (os error 27)"; other errors as is."""
+    match = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, SafetensorError) else None
+    return OSError(int(match[1]), os.strerror(int(match[1]))) if match else error

@@ -1,7 +1,8 @@
-"""The processes that train one run together, one a device, as torchrun starts them; a lone process is rank 0 of 1."""
+"""The processes that train one run together, one per device, as torchrun starts them; a lone process is rank 0 of 1."""
 
 import os
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
@@ -9,29 +10,33 @@ from torch import Tensor, distributed
 from ..system.device import choose_device
 from ..system.errors import UserError
 
-AGREE_EVERY = 4  # steps between two questions to all ranks
-TORCHRUN = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}  # its variables, and what they are for a lone process
+AGREE_EVERY = 4  # steps between two all-reduces that ask whether any rank has to stop
+TORCHRUN = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}  # the variables that torchrun sets; their values without it
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Ranks:
+    """This process among those that train a run: its `rank` of `world` processes, and its device."""
+
     rank: int
     world: int
     device: torch.device
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that writes."""
+    def is_first(self) -> bool:
+        """Whether this is rank 0, the only one that reports and writes files."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum over all ranks, in place."""
+        """Sum a tensor over all ranks, in place."""
         if self.world > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def any(self, value: bool, step: int) -> bool:
-        """Whether `value` holds on any rank; asked every few steps only, by way of the host."""
+        """Whether `value` holds on any rank. Asked only every few steps, and through the host's memory."""
         if self.world == 1:
             return value
         if step % AGREE_EVERY:
@@ -40,8 +45,8 @@ class Ranks:
         distributed.all_reduce(flag, distributed.ReduceOp.MAX)
         return bool(flag)
 
-    def from_first(self, value):
-        """What the first rank holds."""
+    def from_first(self, value: T) -> T:
+        """Return the first rank's `value` on every rank."""
         if self.world == 1:
             return value
         values = [value]
@@ -49,19 +54,19 @@ class Ranks:
         return values[0]
 
     def leave(self) -> None:
-        """Wait for all: torchrun ends the others as soon as one of them ends with an error status."""
+        """Wait for all ranks, then leave: torchrun kills the others as soon as one exits with an error status."""
         if self.world > 1:
             distributed.all_reduce(torch.zeros(1))
             distributed.destroy_process_group()
 
 
 def join(device: str) -> Ranks:
-    """Meet the other ranks on `device` (auto, cpu or cuda). UserError where there is no such device."""
+    """Join the other ranks on `device` (auto, cpu or cuda). UserError if there is no such device."""
     kind = choose_device(device).type
     rank, world, local = (int(os.environ.get(name, default)) for name, default in TORCHRUN.items())
     if kind == "cuda" and local >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise UserError(f"--devices: {world}: must be at most {found}, the CUDA devices that torch finds here")
+        count = torch.cuda.device_count()
+        raise UserError(f"--devices: {world}: must be at most {count}, the number of CUDA devices on this machine")
     if kind == "cuda":
         torch.backends.cuda.matmul.fp32_precision = "tf32"
     if world > 1 and not distributed.is_initialized():

@@ -1,31 +1,36 @@
-"""Forced weight normalization at next to no cost, for any training loop and any torch optimizer of the Adam family.
+"""Forced weight normalization at almost no cost, for any training loop and any torch optimizer of the Adam family.
 
 The textbook form (EDM2, section 2.3) stores rows v of norm sqrt(n), divides by the norm in the forward pass under
-autograd, and puts the rows back on the sphere before each step. Here rows u = v / sqrt(n) are stored at norm 1 and the
-forward pass is a plain matrix product; what autograd would have done to the gradient is done once a step:
+autograd, and puts the rows back on the sphere before each step. Here rows u = v / sqrt(n) are stored at norm 1, the
+forward pass is a plain matrix product, and what autograd would have done to the gradient is done once per step:
 
     loss.backward()               # and the all-reduce, or the last of several accumulated backward passes
-    forced.project_gradients()    # g <- g - u (u . g): the radial part of each row goes
+    forced.project_gradients()    # g <- g - u (u . g): removes the radial part of each row
     clip_gradients(groups, ...)   # norms in the scale of the textbook form
     optimizer.step()              # learning rate / sqrt(n), eps * sqrt(n): the textbook step, seen from u
     forced.renormalize()          # u <- u / |u|
 
-Both forms make the same steps (proved in tests/test_optimizer.py): du = dv / sqrt(n), and dL/dv is the projected
-dL/du divided by sqrt(n), so Adam's moments differ by factors of sqrt(n) that lr and eps take up.
+Both forms take the same steps (proved in tests/training/test_forced_norm.py): du = dv / sqrt(n), and dL/dv is the
+projected dL/du divided by sqrt(n), so Adam's moments differ by factors of sqrt(n), which lr and eps absorb.
 """
 
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..model.dit import DiT
 from ..model.layers import unit_rows
 
+ParameterGroup = dict[str, Any]  # as torch.optim has them
 
-def parameter_groups(model: nn.Module, lr: float, eps: float = 1e-8) -> list[dict]:
-    """Parameters of `model` by fan-in, for torch.optim.Adam: forced rows in R^n with lr / sqrt(n) and eps * sqrt(n).
 
-    All others (gains, and every parameter if the model has no forced rows) come first, with lr and eps as they are and
+def parameter_groups(model: DiT, lr: float, eps: float = 1e-8) -> list[ParameterGroup]:
+    """Group the parameters by fan-in for torch.optim.Adam: forced rows in R^n get lr / sqrt(n) and eps * sqrt(n).
+
+    All others (gains, and every parameter if the model has no forced rows) come first, with plain lr and eps and
     fan-in 1. A schedule sets group["lr"] = group["base_lr"] * factor; "names" are those of "params".
     """
     forced = model.sphere_rows()
@@ -46,14 +51,14 @@ def parameter_groups(model: nn.Module, lr: float, eps: float = 1e-8) -> list[dic
 
 
 class ForcedNormalization:
-    """Keeps the forced rows of `model` on the unit sphere. Does nothing if it has none."""
+    """Keeps the forced rows of `model` on the unit sphere. Does nothing if the model has none."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: DiT):
         self.weights = list(model.sphere_rows().values())
 
     @torch.no_grad()
     def project_gradients(self) -> None:
-        """Take the radial part out of each row's gradient, in float32 at least. After all gradients are summed."""
+        """Remove the radial part of each row's gradient, in float32 or better. Call when all gradients are summed."""
         for weight in self.weights:
             if weight.grad is not None:
                 radial = torch.linalg.vecdot(weight, weight.grad).unsqueeze(-1)
@@ -61,16 +66,16 @@ class ForcedNormalization:
 
     @torch.no_grad()
     def renormalize(self) -> None:
-        """Bring each row back to norm 1. After the optimizer's step."""
+        """Scale each row back to norm 1. Call after the optimizer's step."""
         for weight in self.weights:
             weight.mul_(torch.linalg.vector_norm(weight, dim=-1, keepdim=True).reciprocal_())
 
 
 @torch.no_grad()
-def gradient_norm(groups: list[dict]) -> Tensor:
-    """Global norm of the gradients as the textbook form has them: each group's squared norm divided by its fan-in.
+def gradient_norm(groups: Sequence[ParameterGroup]) -> Tensor:
+    """Return the global gradient norm as the textbook form has it: each group's squared norm divided by its fan-in.
 
-    A scalar tensor on the gradients' device, so that C, D and E compare; nothing is synchronised.
+    A scalar tensor on the gradients' device, comparable between Config C, D, and E. Never waits for the device.
     """
     fan_in = {p.grad: group["fan_in"] for group in groups for p in group["params"] if p.grad is not None}
     if not fan_in:
@@ -81,10 +86,10 @@ def gradient_norm(groups: list[dict]) -> Tensor:
 
 
 @torch.no_grad()
-def clip_gradients(groups: list[dict], max_norm: float, norm: Tensor | None = None) -> Tensor:
-    """Scale all gradients down so that `gradient_norm` is at most `max_norm`; returns the norm before.
+def clip_gradients(groups: Sequence[ParameterGroup], max_norm: float, norm: Tensor | None = None) -> Tensor:
+    """Scale all gradients down so that `gradient_norm` is at most `max_norm`; return the norm before clipping.
 
-    `norm`: the norm, if it is already known. Nothing is synchronised.
+    `norm` is that norm, if it is already known. Never waits for the device.
     """
     norm = gradient_norm(groups) if norm is None else norm
     factor = (max_norm / norm).clamp(max=1.0)
@@ -94,7 +99,7 @@ def clip_gradients(groups: list[dict], max_norm: float, norm: Tensor | None = No
 
 
 @torch.no_grad()
-def force_rows(weights: list[Tensor]) -> None:
-    """The textbook form's forced normalization: rows (R, n) brought to norm sqrt(n), before each forward pass."""
+def force_rows(weights: Iterable[Tensor]) -> None:
+    """Scale rows (R, n) to norm sqrt(n) in place: the textbook form's forced normalization, before a forward pass."""
     for weight in weights:
         weight.copy_(unit_rows(weight) * math.sqrt(weight.shape[1]))

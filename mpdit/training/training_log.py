@@ -1,49 +1,52 @@
-"""What training says while it runs: lines for the terminal and train.log, rows for training.csv."""
+"""What training reports while it runs: lines for the terminal and train.log, and rows of training.csv."""
 
 import csv
 import os
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..system.console import PROGRESS_INTERVAL
 from ..system.files import write_csv
+from .loss_sums import LossMeans
 
+Status = Literal["training", "trained", "diverged"]
 COLUMNS = (
     "step", "loss", "simple", "variational", "loss_q1", "loss_q2", "loss_q3", "loss_q4",
     "grad_norm", "lr", "weight_norm", "images_per_second", "seconds", "memory_mb", "status",
 )  # fmt: skip
-DETERMINISTIC = COLUMNS[: COLUMNS.index("images_per_second")]  # on the CPU: the others measure the machine
 
 
-class Reporter:
-    """Says lines, each with the run's name, on standard output and in the log file.
+class RunLog:
+    """Writes lines, each with the run's name, to standard output and to the log file.
 
-    Training never stops for them: a closed terminal, a dead pipe or a full disk silences them.
+    A closed terminal, a broken pipe, or a full disk silences it, but never stops the training.
     """
 
-    def __init__(self, run: str, log: Path, redraw: bool = False, silent: bool = False):
-        self.run, self.log, self.silent = run, log, silent
+    def __init__(self, run: str, path: Path, redraw: bool = False, silent: bool = False):
+        self.run, self.path, self.silent = run, path, silent
         self.redraw = redraw and sys.stdout.isatty()  # progress lines replace one another
         self._last_progress = -PROGRESS_INTERVAL
-        self._drawn = 0
+        self._drawn = 0  # characters of the progress line that is on the terminal
 
-    def say(self, text: str) -> None:
+    def report(self, text: str) -> None:
+        """Write one line."""
         if self.silent:
             return
         line = f"{self.run}: {text}"
         self._print("\r" + line.ljust(self._drawn) + "\n" if self._drawn else line + "\n")
         self._drawn = 0
-        with suppress(OSError), open(self.log, "a") as file:
+        with suppress(OSError), open(self.path, "a") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def progress(self, text: str) -> None:
-        """A line that is worth saying now and then."""
+        """Report a line of progress, unless the last one is less than PROGRESS_INTERVAL seconds old."""
         if time.monotonic() - self._last_progress >= PROGRESS_INTERVAL:
             self._last_progress = time.monotonic()
-            self.say(text)
+            self.report(text)
         elif self.redraw:
             line = f"{self.run}: {text}"
             self._print("\r" + line.ljust(self._drawn))
@@ -53,60 +56,88 @@ class Reporter:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except OSError:  # nobody reads any more; what is in the buffer must go somewhere, or Python fails at exit
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+        except OSError:  # nobody reads any more; the buffer must be flushed somewhere, or Python fails at exit
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """A row of training.csv: means since the row before it, and the state at its step."""
+
+    step: int
+    means: LossMeans
+    lr: float
+    weight_norm: float
+    images_per_second: float
+    seconds: float  # of training in all
+    memory_mb: float  # peak memory of this process, in 10^6 bytes
+    status: Status = "training"
+
+    def cells(self) -> dict[str, str]:
+        """Return the row as text by column: numbers to 7 significant digits."""
+        values = {**asdict(self), **asdict(self.means)}
+        return {name: _cell(values[name]) for name in COLUMNS}
+
+
+def _cell(value: object) -> str:
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 class TrainingTable:
-    """training.csv: appended row by row, each row flushed; rewritten whole where that fails or training resumes."""
+    """training.csv: appended row by row, each row flushed; rewritten when that fails or when training resumes."""
 
     def __init__(self, path: Path, logged: int):
-        """Keep of an existing file the rows up to step `logged`, the last one that the checkpoint knows of."""
+        """Keep the rows of an existing file up to step `logged`, the last one that the checkpoint includes."""
         self.path = path
-        self.rows = [row for row in _read(path) if row["step"] <= logged]
-        for row in self.rows:
-            row["status"] = "training"  # the one that ended a shorter run, too
+        self._complete = False  # whether the file holds all rows
+        self._rows = [row for row in _read_rows(path) if int(row["step"]) <= logged]
+        for row in self._rows:
+            row["status"] = "training"  # even if it ended a shorter run
         self._rewrite()
 
-    def append(self, row: Mapping) -> None:
-        """Add a row and hand it to the operating system."""
-        self.rows.append({key: f"{value:.7g}" if isinstance(value, float) else value for key, value in row.items()})
+    @property
+    def last_loss(self) -> float:
+        return float(self._rows[-1]["loss"])
+
+    @property
+    def peak_memory_mb(self) -> float:
+        return max(float(row["memory_mb"]) for row in self._rows)
+
+    def append(self, row: TrainingRow) -> None:
+        """Add a row and pass it to the operating system."""
+        self._rows.append(row.cells())
         try:
-            if self._whole:
+            if self._complete:
                 with open(self.path, "a", newline="") as file:
-                    csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(self.rows[-1])
+                    csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(self._rows[-1])
             else:
                 self._rewrite()
         except OSError:
-            self._whole = False  # a full disk: all rows are written again with the next one
+            self._complete = False  # a full disk: all rows are written again with the next one
 
-    def end(self, status: str) -> None:
-        """Put the run's status into the last row."""
-        self.rows[-1]["status"] = status
+    def end(self, status: Status) -> None:
+        """Replace the status of the last row."""
+        self._rows[-1]["status"] = status
         self._rewrite()
 
     def sync(self) -> None:
-        """Bring all rows to the disk, so that a checkpoint never knows of a row that a power cut takes."""
+        """Flush all rows to disk, so that a checkpoint never counts on a row that a power failure has taken."""
         with suppress(OSError), open(self.path, "rb+") as file:
             os.fsync(file.fileno())
 
     def _rewrite(self) -> None:
-        self._whole = False
+        self._complete = False
         with suppress(OSError):
-            write_csv(self.path, COLUMNS, self.rows)
-            self._whole = True
+            write_csv(self.path, COLUMNS, self._rows)
+            self._complete = True
 
 
-def _read(path: Path) -> list[dict]:
-    """Rows with a whole-number step under the known header; a last line cut short by a kill is no row."""
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the complete rows under the known header; a last line that was cut short by a kill is not complete."""
     if not path.exists():
         return []
     with open(path, newline="", errors="replace") as file:
         rows = list(csv.DictReader(file))
-    return [
-        {**row, "step": int(row["step"])}
-        for row in rows
-        if tuple(row) == COLUMNS and row["status"] and row["step"].isdigit()
-    ]
+    return [row for row in rows if tuple(row) == COLUMNS and row["status"] and row["step"].isdigit()]

@@ -14,7 +14,7 @@ from mpdit.experiment.ladder import LADDER
 from mpdit.model.dit import create_model
 from mpdit.system import seeds
 from mpdit.system.files import write_json
-from mpdit.training import ema
+from mpdit.training import snapshots
 
 TRAINED_STEP = 40
 
@@ -48,8 +48,8 @@ def study(tmp_path_factory):
     for step in range(1, TRAINED_STEP + 1):
         if step % 2 == 0:
             for width in (0.05, 0.1):
-                ema.save_snapshot(folder / "run" / "snapshots", step, width, dict(model.named_parameters()))
-    ema.save_snapshot(folder / "run" / "snapshots", TRAINED_STEP, None, dict(model.named_parameters()), "float32")
+                snapshots.save_snapshot(folder / "run" / "snapshots", step, width, dict(model.named_parameters()))
+    snapshots.save_snapshot(folder / "run" / "snapshots", TRAINED_STEP, None, dict(model.named_parameters()), "float32")
     write_json(folder / "run" / "spec.json", spec)
     trained = {"run": "a-run", "status": "trained", "step": TRAINED_STEP, "latents": "f" * 64}
     write_json(folder / "run" / "trained.json", trained)
@@ -167,7 +167,7 @@ def test_other_latents_foreign_snapshots_and_unfinished_runs_are_refused(study, 
     assert "latents ffffffffffff: must be those that" in capsys.readouterr().err
     trained = json.loads((study.run / "trained.json").read_text())
     write_json(run / "trained.json", trained)
-    ema.save_snapshot(run / "snapshots", 40, 0.05, {"foreign": torch.zeros(2, 2)})
+    snapshots.save_snapshot(run / "snapshots", 40, 0.05, {"foreign": torch.zeros(2, 2)})
     assert run_sample(study, tmp_path / "out", run=run) == 2
     assert "run/snapshots: missing parameter " in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from mpdit.evaluation.tracing import evenly_spaced
 from mpdit.experiment.ladder import LADDER
 from mpdit.model.dit import create_model
 from mpdit.system.files import write_json
-from mpdit.training import ema
+from mpdit.training import snapshots
 
 HEADER = "run,step,ema_width,kind,block,site,timestep,correlation,magnitude"
 
@@ -35,7 +35,7 @@ class MadeUpRun:
         for step in steps:
             weights = {name: parameter * (1 + step / 50) for name, parameter in model.named_parameters()}
             for width in (0.05, 0.10):
-                ema.save_snapshot(self.folder / "snapshots", step, width, weights, "float32")
+                snapshots.save_snapshot(self.folder / "snapshots", step, width, weights, "float32")
         spec = {
             "run": "a run", "model": "DiT-Nano/2", "config": config, "fields": asdict(LADDER[config]), "seed": 0,
             "modulation": modulation, "training": {"ema_widths": [0.05, 0.10]},

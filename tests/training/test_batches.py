@@ -94,8 +94,8 @@ def test_latents_that_do_not_fit_stay_on_disk(latents, monkeypatch):
 GROWTH = """
 import sys
 import psutil
-from mpdit.data import Batches
 from mpdit.data.latents import Latents
+from mpdit.training.batches import Batches
 
 small, large = map(Latents, sys.argv[1:])
 Batches(small, 0, 8, resident=True)(1)  # what is loaded once, at first use
@@ -119,5 +119,5 @@ def test_resident_latents_are_held_once(latents, tmp_path):
 
 def test_large_latents_are_copied_in_pieces(latents, monkeypatch):
     whole = Batches(latents, 0, 8, resident=True)(1)
-    monkeypatch.setattr("mpdit.training.batches.PIECE", 7 * latents.mean[0].nbytes)
+    monkeypatch.setattr("mpdit.training.batches.COPY_BYTES", 7 * latents.mean[0].nbytes)
     assert all(torch.equal(*pair) for pair in zip(whole, Batches(latents, 0, 8, resident=True)(1), strict=True))

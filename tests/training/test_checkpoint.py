@@ -12,7 +12,9 @@ from mpdit.training import checkpoint
 
 def save(folder, step, size=5):
     tensors = {"model/weight": torch.randn(size, size), "optimizer/step": torch.tensor(float(step))}
-    return checkpoint.save(folder, step, tensors, {"step": str(step), "spec": '{"run": "file_sha256"}'}), tensors
+    return checkpoint.save_checkpoint(
+        folder, step, tensors, {"step": str(step), "spec": '{"run": "file_sha256"}'}
+    ), tensors
 
 
 def steps(folder):
@@ -63,9 +65,9 @@ def test_a_damaged_newest_is_reported_and_the_one_before_it_is_used_and_kept(tmp
     newest, _ = save(tmp_path, 10)
     newest.write_bytes(newest.read_bytes()[:-1])
     lines = []
-    assert checkpoint.newest(tmp_path, lines.append) == good
+    assert checkpoint.newest_checkpoint(tmp_path, lines.append) == good
     assert lines == [
-        f"{newest}: damaged checkpoint (its content does not match its SHA-256), left aside: the one before it is used"
+        f"{newest}: damaged checkpoint (its content does not match its SHA-256): ignored, trying the one before it"
     ]
     save(tmp_path, 8)  # training went on from step 5
     assert steps(tmp_path) == [5, 8]
@@ -73,10 +75,10 @@ def test_a_damaged_newest_is_reported_and_the_one_before_it_is_used_and_kept(tmp
 
 def test_without_an_undamaged_checkpoint_there_is_none(tmp_path):
     lines = []
-    assert checkpoint.newest(tmp_path / "missing", lines.append) is None
+    assert checkpoint.newest_checkpoint(tmp_path / "missing", lines.append) is None
     assert lines == []
     save(tmp_path, 5)[0].write_bytes(b"")
-    assert checkpoint.newest(tmp_path, lines.append) is None
+    assert checkpoint.newest_checkpoint(tmp_path, lines.append) is None
     assert len(lines) == 1
 
 

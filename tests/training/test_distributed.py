@@ -53,5 +53,5 @@ def test_a_signal_to_torchrun_saves_and_the_run_goes_on_alone(tmp_path, latents)
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(latents):
-    with pytest.raises(UserError, match="batch_size: 8: must be divisible by the number of devices, 3"):
+    with pytest.raises(UserError, match=r"training\.batch_size: 8 is not divisible by the number of devices, 3"):
         Trainer(make_spec(), Latents(latents), Ranks(0, 3, torch.device("cpu")))

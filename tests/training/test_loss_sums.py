@@ -1,15 +1,16 @@
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 
-from mpdit.training.loss_sums import LOSS_LIMIT, STEPS_LIMIT, Tally, batch_sums
+from mpdit.training.loss_sums import LOSS_LIMIT, STEPS_LIMIT, LossSums, batch_sums
 
 
-def add(tally, step, loss, norm=1.0):
+def add(loss_sums, step, loss, norm=1.0):
     """One step of two images that cost `loss` each."""
     sums = batch_sums(torch.tensor([loss, loss]), torch.zeros(2), torch.tensor([0, 999]), 1000)
-    tally.add(step, sums, torch.tensor(norm))
+    loss_sums.add(step, sums, torch.tensor(norm))
 
 
 def test_losses_are_summed_by_quarters_of_the_time_steps():
@@ -19,44 +20,44 @@ def test_losses_are_summed_by_quarters_of_the_time_steps():
 
 
 def test_means_are_per_image_over_the_steps_since_the_reset():
-    tally = Tally(batch_size=2)
-    add(tally, 1, 8.0)
-    tally.reset()
-    add(tally, 2, 1.0, norm=2.0)
-    add(tally, 3, 3.0, norm=4.0)
-    means = tally.means()
-    assert (means["loss"], means["simple"], means["variational"], means["grad_norm"]) == (2, 2, 0, 3)
-    assert (means["loss_q1"], means["loss_q4"]) == (2, 2)
-    assert math.isnan(means["loss_q2"])
+    loss_sums = LossSums(batch_size=2)
+    add(loss_sums, 1, 8.0)
+    loss_sums.reset()
+    add(loss_sums, 2, 1.0, norm=2.0)
+    add(loss_sums, 3, 3.0, norm=4.0)
+    means = loss_sums.means()
+    assert (means.loss, means.simple, means.variational, means.grad_norm) == (2, 2, 0, 3)
+    assert (means.loss_q1, means.loss_q4) == (2, 2)
+    assert math.isnan(means.loss_q2)
 
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)])
 def test_the_first_step_that_is_not_finite_is_kept_and_nothing_is_counted_after_it(loss, norm):
-    tally = Tally(batch_size=2)
-    add(tally, 1, 1.0)
-    assert tally.bad_step == 0
-    add(tally, 2, loss, norm)
-    means = tally.means()
-    add(tally, 3, math.nan)
-    add(tally, 4, 1.0)
-    assert tally.bad_step == 2
-    assert repr(tally.means()) == repr(means)
+    loss_sums = LossSums(batch_size=2)
+    add(loss_sums, 1, 1.0)
+    assert loss_sums.diverged_at == 0
+    add(loss_sums, 2, loss, norm)
+    means = loss_sums.means()
+    add(loss_sums, 3, math.nan)
+    add(loss_sums, 4, 1.0)
+    assert loss_sums.diverged_at == 2
+    assert repr(loss_sums.means()) == repr(means)
 
 
 def test_a_loss_above_the_limit_for_so_many_steps_in_a_row_is_an_explosion():
-    tally = Tally(batch_size=2)
+    loss_sums = LossSums(batch_size=2)
     for step in range(1, STEPS_LIMIT):
-        add(tally, step, LOSS_LIMIT * 1.01)
-    add(tally, STEPS_LIMIT, LOSS_LIMIT * 0.99)  # it recovers just in time
-    assert tally.bad_step == 0
+        add(loss_sums, step, LOSS_LIMIT * 1.01)
+    add(loss_sums, STEPS_LIMIT, LOSS_LIMIT * 0.99)  # it recovers just in time
+    assert loss_sums.diverged_at == 0
     for step in range(STEPS_LIMIT + 1, 2 * STEPS_LIMIT + 1):
-        assert tally.bad_step == 0
-        add(tally, step, LOSS_LIMIT * 1.01)
-    assert tally.bad_step == 2 * STEPS_LIMIT
+        assert loss_sums.diverged_at == 0
+        add(loss_sums, step, LOSS_LIMIT * 1.01)
+    assert loss_sums.diverged_at == 2 * STEPS_LIMIT
 
 
 def test_the_state_comes_back():
-    tally, other = Tally(batch_size=2), Tally(batch_size=2)
-    add(tally, 1, LOSS_LIMIT * 2)
-    other.load_state_dict(tally.state_dict())
-    assert other.means() == pytest.approx(tally.means(), nan_ok=True) and other.high_steps == 1
+    loss_sums, other = LossSums(batch_size=2), LossSums(batch_size=2)
+    add(loss_sums, 1, LOSS_LIMIT * 2)
+    other.load_state_dict(loss_sums.state_dict())
+    assert asdict(other.means()) == pytest.approx(asdict(loss_sums.means()), nan_ok=True) and other.high_steps == 1

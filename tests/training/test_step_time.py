@@ -10,7 +10,8 @@ import torch
 from mpdit.__main__ import main
 from mpdit.model.dit import create_model
 from mpdit.model.flops import flops
-from mpdit.training import step_time as cost
+from mpdit.training import step_time
+from mpdit.training.step import TrainingBatch
 
 
 def tiny(letter="E", modulation="scale_shift", **fields):
@@ -20,13 +21,13 @@ def tiny(letter="E", modulation="scale_shift", **fields):
 def batch(n=4):
     draw = torch.Generator().manual_seed(0)
     x0, noise = (torch.randn(n, 1, 8, 8, generator=draw) for _ in range(2))
-    return x0, noise, torch.arange(n) * 200, torch.arange(n)
+    return TrainingBatch(x0, noise, torch.arange(n) * 200, torch.arange(n))
 
 
 def test_variants_take_turns_in_a_rotating_order():
     calls = []
     variants = {name: lambda name=name: calls.append(name) for name in "abc"}
-    times = cost.step_times(variants, rounds=4)
+    times = step_time.step_times(variants, rounds=4)
     assert "".join(calls) == "abcabc" + "abc" + "bca" + "cab" + "abc"
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 4, "b": 4, "c": 4}
 
@@ -43,17 +44,17 @@ def test_a_machine_that_slows_down_changes_no_ratio(monkeypatch):
 
         return call
 
-    times = cost.step_times({"a": variant(1.0), "b": variant(1.25)}, rounds=7)
+    times = step_time.step_times({"a": variant(1.0), "b": variant(1.25)}, rounds=7)
     assert max(times["a"]) > 2 * min(times["a"])
-    assert cost.relative_time(times["b"], times["a"]) == pytest.approx((1.25, 1.25, 1.25))
+    assert step_time.relative_time(times["b"], times["a"]) == pytest.approx((1.25, 1.25, 1.25))
 
 
 def test_interval_of_the_median_covers_it():
-    assert cost.relative_time([3, 1, 2, 6, 5, 4], [1] * 6) == (3.5, 1, 6)
-    assert cost.relative_time(range(1, 41), [1] * 40) == (20.5, 14, 27)  # tables of the sign test
-    assert cost.relative_time([2, 1, 3], [1] * 3) == (2, 1, 3)
+    assert step_time.relative_time([3, 1, 2, 6, 5, 4], [1] * 6) == (3.5, 1, 6)
+    assert step_time.relative_time(range(1, 41), [1] * 40) == (20.5, 14, 27)  # tables of the sign test
+    assert step_time.relative_time([2, 1, 3], [1] * 3) == (2, 1, 3)
     draws = np.random.default_rng(0).lognormal(0.1, 0.5, (2000, 25))
-    bounds = [cost.relative_time(ratios, np.ones(25))[1:] for ratios in draws]
+    bounds = [step_time.relative_time(ratios, np.ones(25))[1:] for ratios in draws]
     covered = np.mean([low <= np.exp(0.1) <= high for low, high in bounds])
     assert 0.95 <= covered < 0.975
 
@@ -62,7 +63,7 @@ def test_textbook_and_cheap_form_make_the_same_steps():
     """So that what is compared in time is the same training."""
     cheap, textbook = tiny("E"), tiny("E", weights="normalized")
     before = {name: parameter.detach().clone() for name, parameter in cheap.named_parameters()}
-    steps = [cost.training_step(cheap, batch()), cost.training_step(textbook, batch(), textbook=True)]
+    steps = [step_time.step_on_batch(cheap, batch()), step_time.step_on_batch(textbook, batch(), textbook=True)]
     for step in steps:
         for _ in range(3):
             step()
@@ -80,7 +81,7 @@ def test_textbook_and_cheap_form_make_the_same_steps():
 @pytest.mark.parametrize(("letter", "textbook"), [("A", False), ("C", False), ("C", True)])
 def test_only_the_textbook_form_forces_stored_rows(letter, textbook):
     model = tiny(letter)
-    step = cost.training_step(model, batch(), textbook=textbook)
+    step = step_time.step_on_batch(model, batch(), textbook=textbook)
     rows = model.blocks[0].mlp.up.weight
     start = rows.detach().norm(dim=1)
     for _ in range(3):
@@ -117,18 +118,20 @@ def test_cost_of_letters_and_modulations(run, monkeypatch):
         for step in variants.values():
             step()
         return {
-            (letter, kind, form): [slower[kind] * seconds[letter, form] * (1 + i) for i in range(rounds)]
-            for letter, kind, form in variants
+            variant: [
+                slower[variant.modulation] * seconds[variant.config, variant.form] * (1 + i) for i in range(rounds)
+            ]
+            for variant in variants
         }
 
     forms = []
-    training_step = cost.training_step
-    monkeypatch.setattr(cost, "step_times", step_times)
+    step_on_batch = step_time.step_on_batch
+    monkeypatch.setattr(step_time, "step_times", step_times)
     monkeypatch.setattr(
-        cost,
-        "training_step",
+        step_time,
+        "step_on_batch",
         lambda model, batch, *, textbook, **options: (
-            forms.append((model.config.weights, textbook)) or training_step(model, batch, textbook=textbook, **options)
+            forms.append((model.config.weights, textbook)) or step_on_batch(model, batch, textbook=textbook, **options)
         ),
     )
     rows = run("--variants", "DiT-Nano/2:scale_shift:A,C,E", "DiT-Nano/2:scale_rotate:A,C,E")
@@ -160,10 +163,10 @@ def test_cost_is_measured(run):
     [
         (["--variants", "DiT-Nano/2:scale_shift:A,F"], "A,F: unknown config 'F'"),
         (["--variants", "DiT-Nano/2:twist:A"], "twist:A: unknown modulation 'twist': must be one of scale, shift"),
-        (["--variants", "DiT-Nano/2:A"], "--variants: DiT-Nano/2:A: must be MODEL:MODULATION:LETTERS"),
+        (["--variants", "DiT-Nano/2:A"], "--variants: DiT-Nano/2:A: must be MODEL:MODULATION:CONFIGS"),
         (["--rounds", "5"], "--rounds: 5: must be at least 6"),
         (["--variants", "DiT-Nano/2:scale:A", "DiT-Q/2:scale:A"], "unknown model 'DiT-Q/2'"),
-        (["--batch-size", "0"], "--batch-size 0"),
+        (["--batch-size", "0"], "--batch-size: 0: must be at least 1"),
         (["--latents", "nowhere"], "nowhere: no such folder"),
     ],
 )

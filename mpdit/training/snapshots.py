@@ -1,0 +1,152 @@
+"""Stored models of a run: one safetensors file per EMA width and step, and one of the plain weights at the end.
+
+Snapshots hold averages as they are, with forced rows not renormalized. `reconstruct` builds an average of any width
+from them (see `ema`); only then call `model.normalize_weights()`, as EDM2's forward pass would.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..system.errors import UserError
+from ..system.files import replacing
+from .ema import fit_profile
+
+LARGEST_RESIDUAL = 0.05  # of a reconstruction, as a share of the profile's L2 norm; see `reconstruct`
+SNAPSHOT_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+class Snapshot(NamedTuple):
+    """A stored model after `step` steps: an average of relative width `width`, or the plain weights (None)."""
+
+    step: int
+    width: float | None
+    path: Path
+
+
+def save_snapshot(
+    folder: str | Path,
+    step: int,
+    width: float | None,
+    tensors: Mapping[str, Tensor],
+    dtype: str = "float16",
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write one model (whole or not at all) and return its path: step-00001500-width-0.050.safetensors.
+
+    `width` None means plain weights: step-00001500-plain.safetensors. `dtype` is "float16" or "float32"; scalars and
+    vectors (gains, biases), which take no space, and matrices that overflow float16 stay in float32.
+    """
+    if dtype not in SNAPSHOT_DTYPES:
+        raise UserError(f"training.snapshot_dtype: {dtype!r}: must be one of {', '.join(SNAPSHOT_DTYPES)}")
+    stored = {name: _to_storage(tensor.detach(), SNAPSHOT_DTYPES[dtype]) for name, tensor in tensors.items()}
+    path = Path(folder) / f"step-{step:08d}-{_file_label(width)}.safetensors"
+    described = {**(metadata or {}), "step": str(step), "width": "plain" if width is None else repr(float(width))}
+    with replacing(path) as part:
+        save_file(stored, part, metadata=described)
+    return path
+
+
+def list_snapshots(folder: str | Path) -> list[Snapshot]:
+    """Return a folder's snapshots by step and width, plain weights last at their step; [] for a missing folder."""
+    snapshots = []
+    for path in Path(folder).glob("step-*.safetensors"):
+        if match := re.fullmatch(r"step-(\d{8,})-(?:width-(.+)|plain)", path.stem):
+            snapshots.append(Snapshot(int(match[1]), float(match[2]) if match[2] else None, path))
+    return sorted(snapshots, key=lambda snapshot: (snapshot.step, snapshot.width is None, snapshot.width or 0.0))
+
+
+def reconstruct(folder: str | Path, width: float | None, step: int) -> tuple[dict[str, Tensor], float]:
+    """Return the average of relative width `width` after `step` steps, from a folder's snapshots, and its residual.
+
+    Float32 tensors on the CPU, not renormalized. A width that was tracked comes back exactly as stored (residual 0);
+    None returns the plain weights, where they are stored; any other width is fitted with all snapshots up to `step`
+    (see `ema.fit_profile`). Reads one tensor of one snapshot at a time.
+
+    Raises UserError when `step` has no snapshot (between two of them even the best fit is off by 7 to 26 %), when the
+    residual exceeds LARGEST_RESIDUAL, or when a file is damaged.
+    """
+    snapshots = list_snapshots(folder)
+    if not snapshots:
+        raise UserError(f"{folder}: found no snapshots (step-*.safetensors): must be the snapshots of a trained run")
+    if width is None:
+        return _plain_weights(folder, snapshots, step), 0.0
+    averages = [(s.step, s.width, s.path) for s in snapshots if s.width is not None]
+    steps = sorted({stored for stored, _, _ in averages})
+    if step not in steps:
+        raise UserError(f"{folder}: no EMA snapshot at step {step}: {_allowed_steps(steps)}")
+    averages = [average for average in averages if average[0] <= step]
+    coefficients, residual = fit_profile([average[:2] for average in averages], step, width)
+    if not residual <= LARGEST_RESIDUAL:
+        tracked = ", ".join(f"{w:g}" for w in sorted({w for _, w, _ in averages}))
+        raise UserError(
+            f"{folder}: EMA width {width:g} at step {step}: the {len(averages)} snapshots up to this step (widths "
+            f"{tracked}) reconstruct it with an error of {residual:.1%}: must be within {LARGEST_RESIDUAL:.0%}; choose "
+            f"a tracked width, a width closer to one, or a later step, or train with more snapshots"
+        )
+    used = [(path, c) for (_, _, path), c in zip(averages, coefficients.tolist(), strict=True) if c]
+    return _weighted_sum(used), residual
+
+
+def _plain_weights(folder: str | Path, snapshots: Sequence[Snapshot], step: int) -> dict[str, Tensor]:
+    steps = [s.step for s in snapshots if s.width is None]
+    if step not in steps:
+        raise UserError(f"{folder}: no plain weights at step {step}: {_allowed_steps(steps)}")
+    return _weighted_sum([(s.path, 1.0) for s in snapshots if s.width is None and s.step == step])
+
+
+def _weighted_sum(files: Sequence[tuple[Path, float]]) -> dict[str, Tensor]:
+    """Return the sum of models times coefficients, in float32; only one tensor of one file is held beside the sum."""
+    total: dict[str, Tensor] = {}
+    for path, coefficient in files:
+        try:
+            with safe_open(path, framework="pt") as snapshot:
+                names = snapshot.keys()
+                if total and set(names) != total.keys():
+                    raise UserError(
+                        f"{path}: holds other parameters than {files[0][0].name}: both must be of the same run"
+                    )
+                for name in names:
+                    tensor = snapshot.get_tensor(name)
+                    if name not in total:
+                        total[name] = tensor.to(torch.float32, copy=True).mul_(coefficient)
+                    elif tensor.shape == total[name].shape:
+                        total[name].add_(tensor, alpha=coefficient)
+                    else:
+                        raise UserError(
+                            f"{path}: {name}: found shape {tuple(tensor.shape)}, must be {tuple(total[name].shape)} "
+                            f"as in {files[0][0].name}"
+                        )
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: damaged snapshot ({error}): delete it, or restore it from a copy") from None
+    return total
+
+
+def _file_label(width: float | None) -> str:
+    if width is None:
+        return "plain"
+    short = f"{width:.3f}"
+    return f"width-{short if float(short) == width else repr(float(width))}"
+
+
+def _to_storage(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if tensor.ndim < 2:
+        dtype = torch.float32
+    stored = tensor.to(dtype)
+    if not stored.isfinite().all():
+        stored = tensor.float()
+    return stored.cpu().contiguous()
+
+
+def _allowed_steps(steps: Sequence[int]) -> str:
+    if not steps:
+        return "this run has stored none"
+    if len(steps) <= 8:
+        return f"must be one of {', '.join(map(str, steps))}"
+    return f"must be one of {', '.join(map(str, steps[:3]))}, ... {steps[-1]} ({len(steps)} in all)"
