@@ -38,8 +38,12 @@ def study_copy(finished_study, tmp_path) -> Path:
     return shutil.copytree(finished_study.project, tmp_path / "project", symlinks=True)
 
 
-def pytest_collection_modifyitems(items):
-    """Mark slow whatever needs the finished study, which takes half a minute to make."""
+def pytest_collection_modifyitems(config, items):
+    """Mark slow whatever needs the finished study, which takes half a minute to make; leave nightly tests out."""
     for item in items:
         if "finished_study" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+    if "nightly" not in config.option.markexpr:
+        nightly = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=nightly)
+        items[:] = [item for item in items if item not in nightly]

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.effort import EFFORT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -35,7 +36,7 @@ SIGMAS = 5  # how many standard errors a second moment may be off
 seeds = st.integers(0, 2**31)
 scales = st.floats(1e-2, 1e2)
 ROW_FORMS = ("normalized", "forced")
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25 * EFFORT, deadline=None)
 
 
 def normal(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
@@ -257,7 +258,7 @@ def test_unit_magnitude_is_rms_norm_in_fewer_operations(dtype):
 
 
 @pytest.mark.parametrize("kind", ["dot_product", "cosine"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15 * EFFORT, deadline=None)
 @given(seed=seeds, scale=scales)
 def test_attention_is_bounded(kind, seed, scale):
     """No head's output is longer than its longest value vector; seen by an output layer that is the identity."""

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.effort import EFFORT
 from helpers.tiny_models import awaken, inputs, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from mpdit.model.modulation import MODULATIONS, REFLECTION_PAIRS, reflect, rotat
 
 WIDTH = 16
 seeds = st.integers(0, 2**31)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25 * EFFORT, deadline=None)
 every_kind = pytest.mark.parametrize("kind", MODULATIONS)
 every_rotation = pytest.mark.parametrize("kind", ["rotate", "rotate_full"])
 

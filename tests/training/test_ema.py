@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from helpers.effort import EFFORT
 from helpers.ema_profiles import closed_form
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def test_inner_product_survives_long_runs_and_narrow_widths():
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.sampled_from([0.03, 0.05, 0.10, 0.25]))
-@settings(deadline=None)
+@settings(max_examples=100 * EFFORT, deadline=None)
 def test_updates_at_any_interval_give_the_closed_form(intervals, width):
     ends = np.cumsum(intervals).tolist()
     parameter = torch.full(

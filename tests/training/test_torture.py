@@ -7,12 +7,13 @@ import time
 
 import pytest
 import torch
+from helpers.effort import EFFORT
 from helpers.tiny_runs import assert_same_run, make_spec, train_in, write_latents
 
 from mpdit.training.checkpoint import list_checkpoints
 
-KILLS = 20
-STEPS = 400
+KILLS = 20 * min(EFFORT, 5)
+STEPS = 20 * KILLS
 SPEC = make_spec(steps=STEPS, snapshots=8)
 
 
