@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     from ..evaluation.reference import build_reference
-    from ..experiment.grid import read_data
+    from ..experiment.parse import read_data
 
     reference = build_reference(
         read_data(args.data),

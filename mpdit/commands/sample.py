@@ -37,18 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     from ..evaluation.draw import draw
+    from ..experiment.records import TrainedRun
+    from ..experiment.run_files import TRAINED
     from ..experiment.run_spec import Protocol
-    from ..system.files import read_json
 
-    if not (args.run / "trained.json").is_file():
-        raise UserError(f"{args.run}: no trained.json: must be a run folder that `mpdit train` has finished")
+    if not (args.run / TRAINED).is_file():
+        raise UserError(f"{args.run}: no {TRAINED}: must be a run folder that `mpdit train` has finished")
     protocol = Protocol(
         sampler=args.sampler,
         sampling_steps=args.steps,
         guidance=args.guidance,
         count=args.count,
         ema_width=_ema_width(args.ema_width),
-        step=read_json(args.run / "trained.json")["step"] if args.step is None else args.step,
+        step=TrainedRun.read(args.run / TRAINED).step if args.step is None else args.step,
         sampling_seed=args.seed,
     )
     draw(

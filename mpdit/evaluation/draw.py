@@ -8,22 +8,25 @@ Image i has the label i mod number of classes, and its noise is a function of (s
 only the speed, and image i starts from the same noise in every run.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..data.latents import Latents
-from ..experiment.run_spec import Protocol
+from ..experiment import run_files
+from ..experiment.records import Manifest, SampleRecord, TrainedRun
+from ..experiment.run_spec import Protocol, RunSpec
 from ..model.samplers import balanced_labels, check_protocol, sample_batches
 from ..system.console import Progress
 from ..system.device import choose_device
 from ..system.errors import UserError
-from ..system.files import read_json, replacing, write_json
+from ..system.files import replacing, write_json
 from ..system.provenance import commit
 from .image_grid import image_grid, position_in_grid, text_picture
 from .sample_archive import sample_writer
-from .trained_model import load_trained_model
+from .trained_model import load_trained_model, open_latents
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -48,38 +51,33 @@ def draw(
         raise UserError(f"--batch-size: {batch_size}: must be at least 1")
     if precision not in PRECISIONS:
         raise UserError(f"--precision: {precision!r}: must be one of {', '.join(PRECISIONS)}")
-    spec, trained = read_json(run_folder / "spec.json"), read_json(run_folder / "trained.json")
-    record = {
-        **{axis: spec[axis] for axis in ("run", "model", "config", "modulation", "lr", "seed")},
-        "data": spec["data"]["name"],
-        "sampler": protocol.sampler,
-        "steps": protocol.sampling_steps,
-        "guidance": protocol.guidance,
-        "count": protocol.count,
-        "ema_width": protocol.ema_width,
-        "step": protocol.step,
-        "sampling_seed": protocol.sampling_seed,
-        "precision": precision,
-        "status": trained["status"],
-        "commit": commit(),
-    }
-    if trained["status"] == "diverged":
-        _write_diverged(output, read_json(latents_folder / "manifest.json")["resolution"], trained["step"])
-        write_json(output / "protocol.json", {**record, "step": trained["step"], "ema_residual": None})
-        return
-    if not 1 <= protocol.step <= trained["step"]:
-        raise UserError(f"--step: {protocol.step}: must be 1 to {trained['step']}, the last step of {run_folder}")
-    latents = Latents(latents_folder)
-    if latents.fingerprint != trained["latents"]:
-        raise UserError(
-            f"{latents_folder}: latents {latents.fingerprint[:12]}: must be those that {run_folder} was trained on, "
-            f"{trained['latents'][:12]}"
-        )
-    model, residual = load_trained_model(
-        run_folder, spec, latents, protocol.ema_width, protocol.step, choose_device(device)
+    run, trained = RunSpec.read(run_folder / run_files.SPEC), TrainedRun.read(run_folder / run_files.TRAINED)
+    record = SampleRecord(
+        **run.key(),
+        sampler=protocol.sampler,
+        steps=protocol.sampling_steps,
+        guidance=protocol.guidance,
+        count=protocol.count,
+        ema_width=protocol.ema_width,
+        step=protocol.step,
+        sampling_seed=protocol.sampling_seed,
+        precision=precision,
+        status=trained.status,
+        commit=commit(),
     )
-    _write_images(output, model, latents, protocol, spec["run"], batch_size, precision)
-    write_json(output / "protocol.json", {**record, "ema_residual": residual})
+    if trained.status == "diverged":
+        record = replace(record, step=trained.step)
+        _write_diverged(output, Manifest.read(latents_folder / run_files.MANIFEST).resolution, trained.step)
+    else:
+        if not 1 <= protocol.step <= trained.step:
+            raise UserError(f"--step: {protocol.step}: must be 1 to {trained.step}, the last step of {run_folder}")
+        latents = open_latents(latents_folder, trained, run_folder)
+        model, residual = load_trained_model(
+            run_folder, run, latents, protocol.ema_width, protocol.step, choose_device(device)
+        )
+        record = replace(record, ema_residual=residual)
+        _write_images(output, model, latents, protocol, run.name, batch_size, precision)
+    write_json(output / run_files.SAMPLE_RECORD, record.to_json())
 
 
 def _write_images(
@@ -109,7 +107,7 @@ def _write_images(
         on_step=progress.update,
     )
     in_grid = {}
-    with sample_writer(output / "samples.npz", labels.numpy()) as append:
+    with sample_writer(output / run_files.SAMPLE_ARRAYS, labels.numpy()) as append:
         for whitened in batches:
             images = latents.decode(whitened).cpu().numpy()  # (B, H, W, 3) uint8
             first = append(images) - len(images)
@@ -117,13 +115,13 @@ def _write_images(
                 position = position_in_grid(index, latents.num_classes)
                 if position is not None:
                     in_grid[position] = image.copy()
-    with replacing(output / "grid.png") as part:
+    with replacing(output / run_files.SAMPLE_GRID) as part:
         image_grid(in_grid).save(part)
     progress.finish()
 
 
 def _write_diverged(output: Path, resolution: int, step: int) -> None:
-    with sample_writer(output / "samples.npz", np.zeros(0, dtype=np.int64)) as append:
+    with sample_writer(output / run_files.SAMPLE_ARRAYS, np.zeros(0, dtype=np.int64)) as append:
         append(np.zeros((0, resolution, resolution, 3), dtype=np.uint8))
-    with replacing(output / "grid.png") as part:
+    with replacing(output / run_files.SAMPLE_GRID) as part:
         text_picture(f"diverged at step {step}").save(part)

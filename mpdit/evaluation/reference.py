@@ -4,7 +4,7 @@ The floor is the score of real images against other real images, about what a pe
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from ..data.moments import Moments, row_moments
 from ..data.pictures import kind_of, open_source, pictures
 from ..experiment.grid import STATISTICS
+from ..experiment.schema import Data
 from ..system.console import with_progress
 from ..system.errors import UserError
 from ..system.files import file_hash, replacing
@@ -96,7 +97,7 @@ class Reference:
 
 
 def build_reference(
-    data: Mapping,
+    data: Data,
     features: str,
     count: int,
     *,
@@ -122,9 +123,9 @@ def build_reference(
     extractor = load_extractor(features, weights, device)
     if source is not None and Path(source).suffix in STATISTICS:
         return precomputed_reference(source, extractor.name, extractor.hash, dimension(extractor.name))
-    name = data["name"]
+    name = data.name
     if source is not None:
-        name, data = Path(source).name, {**data, "source": kind_of(source), "path": source}
+        name, data = Path(source).name, data.model_copy(update={"source": kind_of(source), "path": source})
     opened = open_source(data, labelled=source is None)
     digest = hashlib.sha256(extractor.hash.encode())
 

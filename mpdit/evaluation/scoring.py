@@ -1,14 +1,17 @@
 """Samples and a reference -> FID, KID, and what they depend on."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..data.moments import row_moments
+from ..experiment import run_files
+from ..experiment.columns import FID
+from ..experiment.records import SampleRecord
 from ..system.console import with_progress
 from ..system.errors import UserError
-from ..system.files import read_json, write_csv
+from ..system.files import write_csv
 from ..system.provenance import commit
 from .features import load_extractor
 from .metrics import frechet_distance, kernel_distance
@@ -34,11 +37,8 @@ class Score:
     floor_count: int | None
 
 
-PROTOCOL = (
-    "run", "model", "config", "modulation", "lr", "seed", "data",
-    "sampler", "steps", "guidance", "count", "ema_width", "step", "sampling_seed",
-)  # fmt: skip
-COLUMNS = (*PROTOCOL, *(field.name for field in fields(Score)), "commit")
+# What a score's own file has of the columns of fid.csv: the protocol's name is that of the folder it is in.
+COLUMNS = tuple(name for name in FID.names if name != "protocol")
 
 
 def score_samples(
@@ -49,17 +49,13 @@ def score_samples(
     Empty samples, of a run that diverged, give the header alone. Raises UserError if a file is missing or damaged, if
     there are more or fewer images than protocol.json tells, or if the reference was built with other features.
     """
-    protocol_file = samples.parent / "protocol.json"
-    images, protocol = read_samples(samples), read_json(protocol_file)
-    missing = [name for name in PROTOCOL if name not in protocol]
-    if missing:
-        raise UserError(f"{protocol_file}: missing field {missing[0]!r}: must be a file that `mpdit sample` wrote")
+    images, record = read_samples(samples), SampleRecord.read(samples.parent / run_files.SAMPLE_RECORD)
     reference = Reference.load(reference_file)
     if len(images) == 0:
         write_csv(output, COLUMNS, [])
         return
-    if len(images) != protocol["count"]:
-        raise UserError(f"{samples}: {len(images)} images: must be {protocol['count']}, the count in {protocol_file}")
+    if len(images) != record.count:
+        raise UserError(f"{samples}: {len(images)} images: must be {record.count}, as {run_files.SAMPLE_RECORD} says")
     if len(images) < 2:
         raise UserError(f"{samples}: 1 image: must be at least 2, a distance needs a covariance")
     extractor = load_extractor(reference.features, weights, device)
@@ -69,13 +65,8 @@ def score_samples(
             f"features that are used here, {extractor.hash}; run mpdit reference again"
         )
     features = np.concatenate(list(extractor.batches(with_progress("score", images, len(images)))))
-    row = {
-        **{name: protocol[name] for name in PROTOCOL},
-        "ema_width": "none" if protocol["ema_width"] is None else protocol["ema_width"],
-        **asdict(score(features, reference)),
-        "commit": commit(),
-    }
-    write_csv(output, COLUMNS, [row])
+    values = {**record.to_json(), **asdict(score(features, reference)), "commit": commit()}
+    write_csv(output, COLUMNS, [{name: values[name] for name in COLUMNS}])
 
 
 def score(features: np.ndarray, reference: Reference) -> Score:

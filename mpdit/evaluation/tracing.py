@@ -4,7 +4,7 @@ Every run is shown the same images with the same noise: images of its latents, e
 `model.magnitudes` says which blocks and sites there are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,17 +12,20 @@ import torch
 from torch import Tensor
 
 from ..data.latents import Latents
+from ..experiment import run_files
+from ..experiment.columns import MAGNITUDES
+from ..experiment.records import TrainedRun
+from ..experiment.run_spec import RunSpec
 from ..model.diffusion import Diffusion
 from ..model.dit import DiT, model_of_run
 from ..model.magnitudes import correlated_latents, gains, probes, weight_magnitudes
 from ..system.device import choose_device
 from ..system.errors import UserError
-from ..system.files import read_json, write_csv
+from ..system.files import write_csv
 from ..system.seeds import generator
 from ..training.snapshots import list_snapshots
-from .trained_model import load_weights
+from .trained_model import load_weights, open_latents
 
-COLUMNS = ("run", "step", "ema_width", "kind", "block", "site", "timestep", "correlation", "magnitude")
 CORRELATIONS = (0.0, 0.5, 0.9, 0.99)  # of neighboring values of the made-up latents
 BATCH_SIZE = 64
 
@@ -68,35 +71,29 @@ def trace(
         raise UserError(f"--snapshots: {snapshots}: must be at least 1")
     if not all(0 <= timestep < 1000 for timestep in timesteps):
         raise UserError(f"--timesteps: {' '.join(map(str, timesteps))}: must be from 0 to 999")
-    trained = read_json(run_folder / "trained.json")
-    spec = read_json(run_folder / "spec.json")
+    run, trained = RunSpec.read(run_folder / run_files.SPEC), TrainedRun.read(run_folder / run_files.TRAINED)
     magnitudes = []
-    if trained["status"] != "diverged":
-        latents = Latents(latents_folder)
-        if trained["latents"] != latents.fingerprint:
-            raise UserError(
-                f"{latents_folder}: latents {latents.fingerprint[:12]}: must be those that {run_folder} was trained "
-                f"on, {trained['latents'][:12]}"
-            )
-        magnitudes = _measure_run(run_folder, spec, latents, images, timesteps, snapshots, choose_device(device))
-    rows = ({"run": spec["run"], **asdict(item), "magnitude": f"{item.magnitude:.7g}"} for item in magnitudes)
-    write_csv(output, COLUMNS, rows)
+    if trained.status != "diverged":
+        latents = open_latents(latents_folder, trained, run_folder)
+        magnitudes = _measure_run(run_folder, run, latents, images, timesteps, snapshots, choose_device(device))
+    rows = ({"run": run.name, **asdict(item), "magnitude": f"{item.magnitude:.7g}"} for item in magnitudes)
+    write_csv(output, MAGNITUDES.names, rows)
 
 
 def _measure_run(
     run_folder: Path,
-    spec: Mapping,
+    run: RunSpec,
     latents: Latents,
     images: int,
     timesteps: Sequence[int],
     snapshots: int,
     device: torch.device,
 ) -> list[TracedMagnitude]:
-    width, folder = spec["training"]["ema_widths"][0], run_folder / "snapshots"
+    width, folder = run.training.ema_widths[0], run_folder / run_files.SNAPSHOTS
     steps = evenly_spaced([snapshot.step for snapshot in list_snapshots(folder) if snapshot.width == width], snapshots)
     if not steps:
         raise UserError(f"{folder}: no snapshots of EMA width {width:g}; train the run again")
-    model = model_of_run(spec, latents).to(device).eval()
+    model = model_of_run(run.to_json(), latents).to(device).eval()
     batches = _batches(latents, images, device)
     magnitudes = _measure(model, batches, timesteps) + _measure_correlated(model, images, timesteps)
     for step in steps:

@@ -1,25 +1,38 @@
-"""The model of a trained run, with the weights of one EMA width and training step."""
+"""The model of a trained run, with the weights of one EMA width and training step, and the latents behind it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from ..data.latents import Latents
+from ..experiment import run_files
+from ..experiment.records import TrainedRun
+from ..experiment.run_spec import RunSpec
 from ..model.dit import DiT, model_of_run
 from ..system.errors import UserError
 from ..training.snapshots import reconstruct
 
 
+def open_latents(folder: Path, trained: TrainedRun, run_folder: Path) -> Latents:
+    """The latents in `folder`. Raises UserError unless they are those that the run was trained on."""
+    latents = Latents(folder)
+    if latents.fingerprint != trained.latents:
+        raise UserError(
+            f"{folder}: latents {latents.fingerprint[:12]}: must be those that {run_folder} was trained on, "
+            f"{trained.latents[:12]}"
+        )
+    return latents
+
+
 def load_trained_model(
-    run_folder: Path, spec: Mapping, latents: Latents, ema_width: float | None, step: int, device: torch.device
+    run_folder: Path, run: RunSpec, latents: Latents, ema_width: float | None, step: int, device: torch.device
 ) -> tuple[DiT, float]:
     """The model of a run in evaluation mode on `device`, and the residual of its weights' reconstruction.
 
     See `load_weights`, which also raises the errors.
     """
-    model = model_of_run(spec, latents)
-    residual = load_weights(model, run_folder / "snapshots", ema_width, step)
+    model = model_of_run(run.to_json(), latents)
+    residual = load_weights(model, run_folder / run_files.SNAPSHOTS, ema_width, step)
     return model.eval().to(device), residual
 
 

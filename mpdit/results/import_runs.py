@@ -156,7 +156,7 @@ def _protocol_name(path: Path, row: dict) -> str:
             sampling_steps=int(row["steps"]),
             guidance=float(row["guidance"]),
             count=int(row["count"]),
-            ema_width=None if row["ema_width"] == "none" else float(row["ema_width"]),
+            ema_width=None if row["ema_width"] in ("", "none") else float(row["ema_width"]),
             step=int(row["step"]),
             sampling_seed=int(row["sampling_seed"]),
         ).name

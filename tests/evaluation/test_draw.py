@@ -1,22 +1,23 @@
 """`mpdit sample`: a run folder and latents in, images, grid and protocol out."""
 
 import json
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from helpers.run_records import small_run, trained_run
 from PIL import Image
 
 from mpdit.__main__ import main
-from mpdit.experiment.ladder import LADDER
+from mpdit.experiment.records import Manifest, SourceRecord
 from mpdit.model.dit import create_model
 from mpdit.system import seeds
 from mpdit.system.files import write_json
 from mpdit.training import snapshots
 
 TRAINED_STEP = 40
+RUN = small_run(data="noise", lr=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +32,13 @@ def study(tmp_path_factory):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
     np.save(store / "mean.npy", pixels)
     np.save(store / "labels.npy", np.arange(12) % 3)
-    manifest = {
-        "version": 1, "name": "noise", "count": 12, "shape": [1, 8, 8], "classes": ["0", "1", "2"], "resolution": 8,
-        "dtype": "uint8", "posterior": False, "autoencoder": None, "channel_mean": [0.0], "channel_std": [0.005],
-        "flips": "none", "fingerprint": "f" * 64,
-    }  # fmt: skip
-    write_json(store / "manifest.json", manifest)
-    spec = {
-        "run": "a-run", "model": "DiT-Nano/2", "config": "E", "fields": asdict(LADDER["E"]),
-        "modulation": "scale_shift", "lr": 0.02, "seed": 0, "data": {"name": "noise", "resolution": 8},
-    }  # fmt: skip
+    manifest = Manifest(
+        version=1, name="noise", source=SourceRecord("folder", "noise", "0" * 64, "sorted"), count=12, skipped=(),
+        shape=(1, 8, 8), classes=("0", "1", "2"), resolution=8, filter="bicubic", crop="center", flips="none",
+        autoencoder=None, posterior=False, dtype="uint8", channel_mean=(0.0,), channel_std=(0.005,),
+        fingerprint="f" * 64,
+    )  # fmt: skip
+    write_json(store / "manifest.json", manifest.to_json())
     model = create_model("DiT-Nano/2", "E", input_size=8, in_channels=1, num_classes=3, seed=0)
     with torch.no_grad():  # gains start at 0: a fresh model predicts no noise at all
         for name, parameter in model.named_parameters():
@@ -50,9 +48,8 @@ def study(tmp_path_factory):
             for width in (0.05, 0.1):
                 snapshots.save_snapshot(folder / "run" / "snapshots", step, width, dict(model.named_parameters()))
     snapshots.save_snapshot(folder / "run" / "snapshots", TRAINED_STEP, None, dict(model.named_parameters()), "float32")
-    write_json(folder / "run" / "spec.json", spec)
-    trained = {"run": "a-run", "status": "trained", "step": TRAINED_STEP, "latents": "f" * 64}
-    write_json(folder / "run" / "trained.json", trained)
+    write_json(folder / "run" / "spec.json", RUN.to_json())
+    write_json(folder / "run" / "trained.json", trained_run(RUN, "f" * 64, step=TRAINED_STEP).to_json())
     return SimpleNamespace(folder=folder, run=folder / "run", latents=store)
 
 
@@ -82,7 +79,7 @@ def test_images_grid_and_protocol_are_written(study, tmp_path, capsys):
     protocol = json.loads((tmp_path / "protocol.json").read_text())
     del protocol["commit"]
     assert protocol == {
-        "run": "a-run", "model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift", "lr": 0.02, "seed": 0,
+        "run": RUN.name, "model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift", "lr": 0.02, "seed": 0,
         "data": "noise", "sampler": "ddim", "steps": 3, "guidance": 1.5, "count": 7, "ema_width": 0.05,
         "step": TRAINED_STEP, "sampling_seed": 2, "precision": "float32", "status": "trained", "ema_residual": 0.0,
     }  # fmt: skip
@@ -90,7 +87,7 @@ def test_images_grid_and_protocol_are_written(study, tmp_path, capsys):
     assert picture.shape == (3 * 66 + 2, 3 * 66 + 2, 3)
     assert (picture[2 + 66 : 2 + 66 + 64, 2 + 132 : 2 + 132 + 64] == images[5].repeat(8, 0).repeat(8, 1)).all()
     assert (picture[2 + 132 :, 2 + 66 :] == 255).all()  # the last row holds one image
-    assert "a-run: ddim 3: 7 images in" in capsys.readouterr().out
+    assert f"{RUN.name}: ddim 3: 7 images in" in capsys.readouterr().out
 
 
 def test_files_are_reproducible_to_the_byte_and_batch_size_changes_only_rounding(study, tmp_path):
@@ -124,7 +121,7 @@ def test_an_earlier_snapshot_can_be_sampled(study, tmp_path):
 def test_a_diverged_run_gives_no_images_and_a_picture_that_says_so(study, tmp_path):
     run = tmp_path / "run"
     write_json(run / "spec.json", json.loads((study.run / "spec.json").read_text()))
-    write_json(run / "trained.json", {"status": "diverged", "step": 17, "latents": "f" * 64})
+    write_json(run / "trained.json", trained_run(RUN, "f" * 64, status="diverged", step=17).to_json())
     assert run_sample(study, tmp_path, "--step", str(TRAINED_STEP), run=run) == 0
     images, labels = read(tmp_path)
     assert images.shape == (0, 8, 8, 3) and images.dtype == np.uint8
@@ -162,7 +159,7 @@ def test_other_latents_foreign_snapshots_and_unfinished_runs_are_refused(study, 
     write_json(run / "spec.json", json.loads((study.run / "spec.json").read_text()))
     assert run_sample(study, tmp_path / "out", run=run) == 2
     assert "no trained.json: must be a run folder that `mpdit train` has finished" in capsys.readouterr().err
-    write_json(run / "trained.json", {"status": "trained", "step": 40, "latents": "0" * 64})
+    write_json(run / "trained.json", trained_run(RUN, "0" * 64, step=40).to_json())
     assert run_sample(study, tmp_path / "out", run=run) == 2
     assert "latents ffffffffffff: must be those that" in capsys.readouterr().err
     trained = json.loads((study.run / "trained.json").read_text())

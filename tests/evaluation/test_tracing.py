@@ -2,14 +2,13 @@
 
 import csv
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
+from helpers.run_records import small_run, trained_run
 
 from mpdit.__main__ import main
 from mpdit.evaluation.tracing import evenly_spaced
-from mpdit.experiment.ladder import LADDER
 from mpdit.model.dit import create_model
 from mpdit.system.files import write_json
 from mpdit.training import snapshots
@@ -36,15 +35,12 @@ class MadeUpRun:
             weights = {name: parameter * (1 + step / 50) for name, parameter in model.named_parameters()}
             for width in (0.05, 0.10):
                 snapshots.save_snapshot(self.folder / "snapshots", step, width, weights, "float32")
-        spec = {
-            "run": "a run", "model": "DiT-Nano/2", "config": config, "fields": asdict(LADDER[config]), "seed": 0,
-            "modulation": modulation, "training": {"ema_widths": [0.05, 0.10]},
-        }  # fmt: skip
-        write_json(self.folder / "spec.json", spec)
-        self.write_trained(status=status, latents=self.fingerprint)
+        self.run = small_run(config, modulation)
+        write_json(self.folder / "spec.json", self.run.to_json())
+        self.write_trained(self.fingerprint, status)
 
-    def write_trained(self, **fields):
-        write_json(self.folder / "trained.json", {"run": "a run", **fields})
+    def write_trained(self, latents, status="trained"):
+        write_json(self.folder / "trained.json", trained_run(self.run, latents, status=status).to_json())
 
     def trace(self, *options):
         """The rows of magnitudes.csv, or the exit status if it is not 0."""
@@ -69,7 +65,7 @@ def test_all_kinds_are_measured_at_initialization_and_at_evenly_spaced_snapshots
     run.write()
     rows = run.trace("--images", 30, "--timesteps", 50, 950, "--snapshots", 3)
     assert ",".join(rows[0]) == HEADER
-    assert {row["run"] for row in rows} == {"a run"}
+    assert {row["run"] for row in rows} == {run.run.name}
     steps_and_widths = {(row["step"], row["ema_width"]) for row in rows}
     assert steps_and_widths == {("0", ""), ("10", "0.05"), ("30", "0.05"), ("50", "0.05")}
     assert {row["kind"] for row in rows} == {"activation", "angle", "weight", "gain", "correlated"}
@@ -125,11 +121,11 @@ def test_mistakes_are_named_in_one_line(run, capsys):
         assert error.count("\n") == 1
         return error
 
-    assert "trained.json: no such file" in message()
+    assert "spec.json: no such file" in message()
     run.write(steps=())
     assert "no snapshots of EMA width 0.05" in message()
     assert "--timesteps: 5 1000: must be from 0 to 999" in message("--timesteps", 5, 1000)
     assert "--images: 0: must be at least 1" in message("--images", 0)
     assert "--snapshots: 0: must be at least 1" in message("--snapshots", 0)
-    run.write_trained(status="trained", latents="0" * 64)
+    run.write_trained("0" * 64)
     assert f"latents {run.fingerprint[:12]}: must be those that" in message()

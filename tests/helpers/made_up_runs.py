@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpdit.evaluation.scoring import COLUMNS as SCORE
-from mpdit.evaluation.tracing import COLUMNS as TRACE
+from mpdit.experiment.columns import FID, MAGNITUDES
 from mpdit.results import collect as aggregate
 from mpdit.training.training_log import COLUMNS as TRAINING
 
 PROTOCOL = "ddpm50-guidance1-n1000-ema0.05-step100-seed0"
+SCORE = tuple(name for name in FID.names if name != "protocol")
 SCORE_FILE = "fid-efficientnet-lite0.csv"
 LR = {"A": 1e-3, "B": 1e-3, "C": 2e-2, "D": 2e-2, "E": 2e-2}
 
@@ -54,7 +54,7 @@ def write_run(runs: Path, entry: dict, status="trained", step=100, fid=50.0, mag
     (folder / "trained.json").write_text(json.dumps(outcome))
     write_training(folder, [(50, 0.75), (step, loss if status == "trained" else float("nan"))], status)
     alive = status == "trained"
-    write_rows(folder / "magnitudes.csv", TRACE, magnitudes(entry["run"], magnitude) if alive else [])
+    write_rows(folder / "magnitudes.csv", MAGNITUDES.names, magnitudes(entry["run"], magnitude) if alive else [])
     for path in entry["scores"]:
         score = score_row(entry, fid=fid)
         write_rows(folder / path, SCORE, [score] if alive else [])

@@ -11,7 +11,8 @@ from helpers.made_up_runs import PROTOCOL, SCORE_FILE, entry, write_plan, write_
 
 from mpdit.__main__ import main
 from mpdit.commands import cost
-from mpdit.evaluation import scoring, tracing
+from mpdit.evaluation import scoring
+from mpdit.experiment.columns import MAGNITUDES
 from mpdit.results import collect as aggregate
 from mpdit.system.errors import UserError
 from mpdit.training import training_log as reporting
@@ -26,7 +27,7 @@ def study(tmp_path):
 
 def test_the_columns_are_those_that_the_stages_write():
     assert aggregate.COLUMNS["training"] == ("run", *reporting.COLUMNS)
-    assert aggregate.COLUMNS["magnitudes"] == tracing.COLUMNS
+    assert aggregate.COLUMNS["magnitudes"] == MAGNITUDES.names
     assert aggregate.COLUMNS["cost"] == cost.COLUMNS
     assert tuple(name for name in aggregate.COLUMNS["fid"] if name != "protocol") == scoring.COLUMNS
 
