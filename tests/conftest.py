@@ -38,12 +38,17 @@ def study_copy(finished_study, tmp_path) -> Path:
     return shutil.copytree(finished_study.project, tmp_path / "project", symlinks=True)
 
 
+# Begun first, longest first, so that no process works on one of them while the others have nothing left to do.
+LONG_FILES = ("tests/workflow/test_slurm.py", "tests/workflow/test_workflow.py", "tests/model/test_precision.py")
+
+
 def pytest_collection_modifyitems(config, items):
     """Mark slow whatever needs the finished study, which takes half a minute to make; leave nightly tests out."""
     for item in items:
         if "finished_study" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
     if "nightly" not in config.option.markexpr:
-        nightly = [item for item in items if item.get_closest_marker("nightly")]
-        config.hook.pytest_deselected(items=nightly)
-        items[:] = [item for item in items if item not in nightly]
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("nightly")])
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
+    order = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
