@@ -21,6 +21,7 @@ def latents(tmp_path_factory):
     return write_latents(tmp_path_factory.mktemp("data") / "latents", posterior=True)
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does_to_float_error(tmp_path, latents):
     spec = make_spec(gradient_clip=0.5)
     done = run_command(tmp_path / "two", spec, latents, "--devices", "2", "--log-every", "3")

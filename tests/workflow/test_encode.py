@@ -23,6 +23,7 @@ def with_execution(**fields):
     return TINY | {"execution": TINY["execution"] | fields}
 
 
+@pytest.mark.slow
 def test_shards_are_jobs_of_one_store_that_is_then_left_alone(tmp_path):
     project = make_project(tmp_path / "project", with_execution(shards=3, encode_workers=1))
     snakemake(project, GOAL)
