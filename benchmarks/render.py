@@ -18,10 +18,10 @@ import pandas as pd
 
 from mpdit import paper
 from mpdit.evaluation.tracing import CORRELATIONS
+from mpdit.experiment.columns import ANGLES, AXES, COST, FID, MAGNITUDES, RUNS, TRAINING
 from mpdit.experiment.grid import Experiment
 from mpdit.experiment.ladder import LADDER, parse_model
 from mpdit.model.modulation import MODULATIONS
-from mpdit.results.collect import AXES, COLUMNS
 
 STEPS, LOGGED, TRACED, TIMESTEPS, SEEDS = 400_000, 100, 16, (50, 250, 500, 750, 950), [0, 1, 2, 3, 4]
 MODELS = ["DiT-XS/4", "DiT-XS/2", "DiT-S/4", "DiT-S/2", "DiT-B/4"]
@@ -48,7 +48,7 @@ def study(models: list[str] = MODELS, seeds: list[int] = SEEDS, steps: int = STE
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Made-up numbers: pandas frames of the columns of mpdit.results.collect
+# Made-up numbers: pandas frames of the columns of mpdit.experiment.columns
 
 
 def runs_frame(experiment: Experiment, runs) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def runs_frame(experiment: Experiment, runs) -> pd.DataFrame:
             "latents": "ab" * 32, "device": "cuda", "threads": 1, "commit": "c0ffee",
         })  # fmt: skip
     rows[-1] |= {"status": "missing", "step": None}
-    return pd.DataFrame(rows, columns=COLUMNS["runs"])
+    return pd.DataFrame(rows, columns=RUNS.names)
 
 
 def fid_frame(runs: pd.DataFrame, protocols) -> pd.DataFrame:
@@ -77,15 +77,15 @@ def fid_frame(runs: pd.DataFrame, protocols) -> pd.DataFrame:
             rate = abs(np.log10(run["lr"]) + (3.5 if run["config"] < "C" else 2))
             fid = 60 - 2 * place + 12 * rate + 40 * off + 150 * (1 - protocol.step / run["steps"]) ** 2 + noise
             rows.append({
-                **{axis: run[axis] for axis in AXES}, "protocol": protocol.name, "sampler": "ddpm", "steps": 250,
-                "guidance": 1.0, "count": protocol.count,
-                "ema_width": "none" if protocol.ema_width is None else protocol.ema_width, "step": protocol.step,
+                **{axis.name: run[axis.name] for axis in AXES}, "protocol": protocol.name, "sampler": "ddpm",
+                "steps": 250, "guidance": 1.0, "count": protocol.count,
+                "ema_width": protocol.ema_width, "step": protocol.step,
                 "sampling_seed": protocol.sampling_seed, "features": "inception", "features_hash": "fe00",
                 "reference": "made_up", "reference_count": 50_000, "reference_hash": "4e00", "fid": fid,
                 "kid": fid / 1500, "kid_sd": 0.001, "fid_rank_deficient": False, "fid_floor": 3.1, "kid_floor": -2e-5,
                 "floor_count": protocol.count, "commit": "c0ffee",
             })  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS["fid"])
+    return pd.DataFrame(rows, columns=FID.names)
 
 
 def training_frame(runs: pd.DataFrame, logged: int = LOGGED) -> pd.DataFrame:
@@ -95,9 +95,9 @@ def training_frame(runs: pd.DataFrame, logged: int = LOGGED) -> pd.DataFrame:
         noise = np.random.default_rng(run["seed"]).normal(size=len(step))
         loss = 0.14 + 0.01 * "EDCBA".find(run["config"]) / 4 + 3 / (step + 100) ** 0.5 + 0.004 * noise
         status = np.where(step == step[-1], run["status"], "training")
-        rest = dict.fromkeys(COLUMNS["training"], 0.25)
+        rest = dict.fromkeys(TRAINING.names, 0.25)
         parts.append(pd.DataFrame(rest | {"run": run["run"], "step": step, "loss": loss, "status": status}))
-    return pd.concat(parts)[list(COLUMNS["training"])]
+    return pd.concat(parts)[list(TRAINING.names)]
 
 
 SITES = ("residual", "attention_input", "attention_output", "mlp_input", "mlp_output")
@@ -136,11 +136,11 @@ def magnitudes_frame(runs: pd.DataFrame, traced: int = TRACED) -> pd.DataFrame:
             way = rows["site"].map({site: np.sin(i + 1) for i, site in enumerate(rows["site"].unique())})
             rows["magnitude"] = way * (rows["step"] / run["steps"]) ** 0.5 * (1 - 0.05 * rows["block"])
             parts.append(rows)
-    return pd.concat(parts)[list(COLUMNS["magnitudes"])]
+    return pd.concat(parts)[list(MAGNITUDES.names)]
 
 
 def angles_frame(runs: pd.DataFrame, traced: int = TRACED) -> pd.DataFrame:
-    parts = [pd.DataFrame(columns=COLUMNS["angles"])]
+    parts = [pd.DataFrame(columns=ANGLES.names)]
     for run in _alive(runs[runs["modulation"].isin(("rotate", "scale_rotate"))]).to_dict("records"):
         depth = parse_model(run["model"])[0].depth
         steps = np.arange(traced + 1) * run["steps"] // traced
@@ -154,7 +154,7 @@ def angles_frame(runs: pd.DataFrame, traced: int = TRACED) -> pd.DataFrame:
         rows["radians"] = (
             0.6 * rows["step"] / run["steps"] * (1 + rows["block"] / depth) * (1 - rows["timestep"] / 2000)
         )
-        parts.append(rows[list(COLUMNS["angles"])])
+        parts.append(rows[list(ANGLES.names)])
     return pd.concat(parts)
 
 
@@ -163,7 +163,7 @@ def cost_frame(runs: pd.DataFrame) -> pd.DataFrame:
     rest = {"parameters": 33e6, "flops": 6e9, "step_seconds": 0.1, "relative": 1.05, "relative_low": 1.04,
             "relative_high": 1.06, "rounds": 20, "device": "cuda", "threads": 1}  # fmt: skip
     forms = [found.assign(form=form, **rest) for form in ("cheap", "textbook")]
-    return pd.concat(forms)[list(COLUMNS["cost"])]
+    return pd.concat(forms)[list(COST.names)]
 
 
 def _alive(runs: pd.DataFrame) -> pd.DataFrame:

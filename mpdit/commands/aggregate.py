@@ -1,25 +1,28 @@
-"""Finished runs -> one CSV a subject.
+"""Collect finished runs into one CSV per subject.
 
-In:  a plan.json (which runs, and where their scores lie) and the folder of run folders.
-Out: runs.csv (a row a run: status, steps, parameters, speed), fid.csv (a row a run and protocol: FID and KID with the
-     whole protocol), training.csv (a row a logged step), magnitudes.csv (a row a place, snapshot and noise level) and
-     angles.csv (of modulations that turn pairs), in long form, joined by the column `run`.
+In:  a plan.json, which lists runs and where their scores are, and the folder of run folders.
+Out: runs.csv (one row per run: status, steps, parameters, speed), fid.csv (one row per run and protocol: FID and KID
+     with the whole protocol), training.csv (one row per logged step), magnitudes.csv (one row per site, snapshot and
+     noise level) and angles.csv (the same for modulations that rotate), in long form, joined by the column `run`.
 
-Runs that are missing, still running or diverged are shown as such in runs.csv; the rest has what they have.
+Runs that are missing, still running or diverged are shown as such in runs.csv; the other tables have what there is.
 """
 
-
-def add_arguments(parser):
-    parser.add_argument("plan", help="plan.json of the experiment")
-    parser.add_argument("--runs", required=True, help="the folder of run folders")
-    parser.add_argument("--output", required=True, help="folder to write the CSVs to")
+import argparse
 
 
-def main(args):
-    from ..results.collect import aggregate, write
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", metavar="PLAN", help="plan.json of the experiment")
+    parser.add_argument("--runs", required=True, metavar="FOLDER", help="folder of run folders")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="where the CSVs are written")
 
-    tables = aggregate(args.plan, args.runs)
-    write(tables, args.output)
+
+def main(args: argparse.Namespace) -> None:
+    from ..results.collect import collect, read_plan
+    from ..results.tables import write_tables
+
+    tables = collect(read_plan(args.plan), args.runs)
+    write_tables(tables, args.output)
     counts = tables["runs"]["status"].value_counts()
-    states = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print(f"{args.output}: {len(tables['runs'])} runs ({states or 'none'}), {len(tables['fid'])} scores")
+    statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+    print(f"{args.output}: {len(tables['runs'])} runs ({statuses or 'none'}), {len(tables['fid'])} scores")

@@ -25,14 +25,15 @@ def main(args) -> int:
     from ..experiment.grid import read_experiment
     from ..paper import goals
     from ..rendering import report
-    from ..results.collect import collect, part
+    from ..results.collect import collect, subset
 
     experiment, runs, output = read_experiment(args.configuration), Path(args.runs), Path(args.output)
     cost = Path(args.cost) if Path(args.cost).exists() else None
     chosen = goals(experiment.blocks)
-    whole = _aggregate(experiment.plan(*experiment.blocks), output, lambda plan: collect(plan["runs"], runs))
+    whole = _aggregate(experiment, experiment.blocks, output, lambda planned: collect(planned, runs))
     for block in dict.fromkeys(block for block in chosen.values() if block):
-        _aggregate(experiment.plan(block), output / "experiments" / block, lambda plan: part(whole, plan["runs"]))
+        folder = output / "experiments" / block
+        _aggregate(experiment, [block], folder, lambda planned: subset(whole, planned))
     states = f"{report.count_states(whole['runs'].to_dict('records'))}; {_scores(experiment, whole)}"
     notice = f"Interim, {time.strftime('%Y-%m-%d %H:%M')}; {states}."
     undrawn, failed = {}, False
@@ -47,14 +48,14 @@ def main(args) -> int:
     return 1 if failed else 0
 
 
-def _aggregate(plan: dict, folder: Path, tables_of) -> dict:
-    """Write plan.json and the aggregates of a plan, which `tables_of` makes of it; gives these tables."""
-    from ..results.collect import write
+def _aggregate(experiment, blocks, folder: Path, tables_of) -> dict:
+    """Write plan.json and the aggregates of some blocks, which `tables_of` makes of the planned runs; return them."""
+    from ..results.tables import write_tables
     from ..system.files import write_json
 
-    tables = tables_of(plan)
-    write_json(folder / "plan.json", plan)
-    write(tables, folder)
+    tables = tables_of(experiment.planned_runs(*blocks))
+    write_json(folder / "plan.json", experiment.plan(*blocks))
+    write_tables(tables, folder)
     return tables
 
 

@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     from ..results.run_states import STATES, run_states
     from ..system.console import aligned
 
-    states = run_states(args.runs, {entry["run"]: entry["steps"] for plan in args.plan for entry in read_plan(plan)})
+    states = run_states(args.runs, {run.run: run.steps for plan in args.plan for run in read_plan(plan)})
     if not states:
         print(f"{args.runs}: no runs yet")
         return

@@ -1,5 +1,8 @@
 """Names of the files in a run folder, in a folder of samples and in a folder of latents."""
 
+import re
+from pathlib import Path
+
 # A run folder, results/runs/<run>/
 SPEC = "spec.json"  # what defines the run
 TRAINED = "trained.json"  # how training ended; written last
@@ -23,6 +26,18 @@ MANIFEST = "manifest.json"
 MEAN, STD, LABELS = "mean.npy", "std.npy", "labels.npy"
 
 KEPT_CHECKPOINTS = 2  # per run: the newest, and the one before in case it is damaged
+
+
+def checkpoint_file(step: int) -> str:
+    """Name of the checkpoint of a training step."""
+    return f"step-{step:08d}.safetensors"
+
+
+def list_checkpoints(folder: str | Path) -> list[tuple[int, Path]]:
+    """(step, path) of every checkpoint in `folder` by its file's name, oldest first; none if the folder is missing."""
+    paths = Path(folder).glob("step-*.safetensors")
+    matches = ((re.fullmatch(r"step-(\d{8,})", path.stem), path) for path in paths)
+    return sorted((int(match[1]), path) for match, path in matches if match)
 
 
 def score_file(features: str, reference: str | None = None) -> str:

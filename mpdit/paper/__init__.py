@@ -1,7 +1,7 @@
 """Every table and figure, in the paper's order: each is one function and one registration.
 
-A function takes `data`, the aggregated tables by name (pandas frames with the columns of `results.collect`), and gives
-a `tables.Table` or a matplotlib figure; its decorator says what it is, from which experiment and which tables it comes.
+A function takes `data`, the aggregated tables by name (pandas frames with the columns of `experiment.columns`), and
+gives a `tables.Table` or a matplotlib figure; its decorator says what it is, from which experiment and which tables.
 The workflow and `mpdit render` find it in `ARTEFACTS`. Snakemake imports this module each time it parses the workflow:
 no torch, and pandas and matplotlib only inside functions.
 """
@@ -30,7 +30,8 @@ def read(
 
     UserError, one line, for a file that is missing or is not as it should be. Without any cost.csv `cost` is None.
     """
-    from ..results.collect import read_table
+    from ..experiment.columns import SCHEMAS
+    from ..results.tables import read_table
 
     folder, data = Path(folder), {}
     for name in artefact.reads:
@@ -41,7 +42,7 @@ def read(
         elif name == "cost" and cost is None and not (folder / "cost.csv").exists():
             data[name] = None
         else:
-            data[name] = read_table(cost if name == "cost" and cost else folder / f"{name}.csv", name)
+            data[name] = read_table(cost if name == "cost" and cost else folder / f"{name}.csv", SCHEMAS[name])
     return data
 
 

@@ -87,8 +87,7 @@ def _mark_diverged(axes, lines, rows) -> None:
     "Grey: real images against real images. Distances on other features than Inception's are called FD and KD.",
 )
 def ema_width(data):
-    fid = data["fid"].assign(ema_width=data["fid"]["ema_width"].astype(object).fillna("none"))
-    fid["width"] = fid["ema_width"].replace("none", "0").astype(float)
+    fid = data["fid"].assign(width=data["fid"]["ema_width"].astype(float).fillna(0.0))
     widths = sorted(fid["width"].unique())
 
     def dress(axes, rows):
@@ -142,7 +141,6 @@ def _score_figure(data, panels, x: str, dress, finish=None, shown=lambda rows: r
     from ..experiment.metric_names import metric_label
 
     runs, fid = data["runs"], data["fid"]
-    fid = fid.assign(ema_width=fid["ema_width"].astype(object).fillna("none"))
     found = _by_protocol(panels, fid, {"step": "step", "width": "ema_width"}.get(x))
     canvas, grid = plots.panels(len(found), len(FACTORS), height=2.6)
     ends, drawn = {}, set()

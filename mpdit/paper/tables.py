@@ -20,7 +20,7 @@ PAPER_PROTOCOL = {
     "steps": 250,
     "guidance": 1.0,
     "count": 10_000,
-    "ema_width": "0.05",
+    "ema_width": 0.05,
     "step": 400_000,
     "features": "inception",
 }

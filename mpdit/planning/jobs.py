@@ -1,133 +1,103 @@
-"""The jobs and the disk of a study, given what its runs have left in the results folder so far.
+"""The jobs and the disk space of a study, given what its runs have left in the results folder so far.
 
-Paths are those of the workflow's rules. Torch is imported inside functions.
+Paths are those of the workflow's rules.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..experiment.grid import Block, Experiment, RunSpec
+from ..experiment import run_files
+from ..experiment.grid import Block, Experiment
+from ..experiment.records import TrainedRun
+from ..experiment.run_spec import Protocol, RunSpec
 from ..system.errors import UserError
-from ..system.files import read_json
-from . import sizes as estimate
-from .sizes import AutoencoderSize, ModelSize, autoencoder_size, model_size
+from . import sizes
+from .data_summary import DataSummary
+from .sizes import ModelSize, model_size
 
 RULES = ("encode", "encode_shard", "reference", "train", "sample", "score", "trace", "cost")  # whose jobs take time
-SHARED = ("encode", "encode_shard", "reference", "cost")  # by all blocks
-LISTED = ("mnist", "folder", "zip", "parquet")  # sources whose pictures are counted at once; a tar has to be scanned
-TIMED_STEPS = 42  # that `mpdit cost` makes of each variant
+SHARED = ("encode", "encode_shard", "reference", "cost")  # rules whose jobs serve all blocks
+TIMED_STEPS = 42  # that `mpdit cost` takes of each variant
 
 
-@dataclass
-class Data:
-    """What is known of a study's data."""
+@dataclass(frozen=True)
+class Job:
+    """The work of one job."""
 
-    images: int | None  # that the source has; None: not known here
-    classes: int
-    size: AutoencoderSize
-    encoded: bool
-    notes: list[str] = field(default_factory=list)  # what is taken for granted
-
-
-def find_data(experiment: Experiment, results: Path, images: int | None = None) -> Data:
-    """From the manifest where the latents are there, or else from the source and the autoencoder's config.
-
-    `images` is what the caller says that the source has.
-    """
-    data, notes, known = experiment.data, [], True
-    if data["autoencoder"] is None:
-        channels = 1 if data["source"] == "mnist" else 3
-        size = AutoencoderSize((channels, data["resolution"], data["resolution"]), False)
-    else:
-        size, known = autoencoder_size(data["autoencoder"], data["resolution"])
-    path = results / "latents" / experiment.data_name / "manifest.json"
-    if path.exists():
-        return _encoded(path, size)
-    if not known:
-        notes.append(f"{data['autoencoder']} is not at hand: taken for an SD-VAE")
-    classes = None
-    if data["source"] in LISTED:
-        from ..data.pictures import open_source
-
-        try:
-            source = open_source(data)
-            images, classes = images or len(source), len(source.classes)
-        except UserError as error:
-            notes.append(str(error).split(": must ")[0])
-    if images is None:
-        notes.append("the number of pictures is not known here (say --images N): encoding and latents are left out")
-    if classes is None:
-        classes = 1000
-        notes.append("1,000 classes are taken for granted")
-    return Data(images, classes, size, False, notes)
-
-
-def _encoded(path: Path, size: AutoencoderSize) -> Data:
-    manifest = read_json(path)
-    try:
-        shape, posterior, classes = tuple(manifest["shape"]), manifest["posterior"], len(manifest["classes"])
-        images = manifest["count"] // (2 if manifest["flips"] == "both" else 1)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: {error}: must be written by `mpdit encode`") from None
-    return Data(images, classes, AutoencoderSize(shape, posterior, size.encoding, size.decoding), True)
+    model: str  # "" where no model of the grid is involved
+    flops: int
 
 
 @dataclass
 class Jobs:
-    """Jobs of one rule: how many there are, how many are done, and the model ("": none) and FLOPs of each other."""
+    """The jobs of one rule."""
 
     all: int = 0
     done: int = 0
-    to_do: list[tuple[str, int]] = field(default_factory=list)
+    to_do: list[Job] = field(default_factory=list)
 
-    def add(self, done: bool, model: str, flops: int) -> None:
+    def add(self, is_done: bool, job: Job) -> None:
         self.all += 1
-        self.done += done
-        if not done:
-            self.to_do.append((model, flops))
+        self.done += is_done
+        if not is_done:
+            self.to_do.append(job)
+
+
+@dataclass
+class DiskUse:
+    """Bytes on disk when a study is done."""
+
+    latents: int = 0
+    snapshots: int = 0
+    checkpoints: int = 0
+    samples: int = 0
+
+    def by_kind(self) -> dict[str, int]:
+        return asdict(self)
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_kind().values())
 
 
 @dataclass
 class BlockShare:
-    """A block of `experiments:`, and the jobs of those of its runs and samples that no block before it has."""
+    """A block of `experiments:`, with the jobs of those of its runs and samples that no earlier block has."""
 
     name: str
-    runs: int
-    begun: int = 0  # of the new ones: not trained to the end, and not at step 0
+    runs: int  # all of the block's
+    begun: int = 0  # new runs that have trained some of their steps
     jobs: dict[str, Jobs] = field(default_factory=lambda: {rule: Jobs() for rule in RULES if rule not in SHARED})
 
 
-class Study:
-    """`blocks` of an experiment.
+class Workload:
+    """What is to do for some blocks of an experiment.
 
-    Attributes: `shares`, a BlockShare a block; `shared`, rule -> the jobs that no block has for itself; `disk`, what
-    -> bytes when all is done.
+    Attributes: `shares`, one BlockShare per block; `shared`, the jobs that serve all blocks, by rule; `disk`.
     """
 
-    def __init__(self, experiment: Experiment, blocks: Sequence[str], results: Path, data: Data):
+    def __init__(self, experiment: Experiment, blocks: Sequence[str], results: Path, data: DataSummary):
         self.experiment, self.results, self.data = experiment, results, data
-        self.features = experiment.scoring["features"]
-        self.disk = dict.fromkeys(("latents", "snapshots", "checkpoints", "samples"), 0)
+        self.disk = DiskUse()
         self.shared = {rule: Jobs() for rule in SHARED}
-        self._seen: set = set()
+        self._counted: set[tuple[str, ...]] = set()
         chosen = [experiment.blocks[name] for name in blocks]
         self.shares = [self._share_of(block) for block in chosen]
         self._add_shared({protocol.count for block in chosen for protocol in block.protocols})
 
     def jobs(self, rule: str) -> list[Jobs]:
+        """The jobs of a rule: one entry per block, or a single one for a rule that serves all blocks."""
         return [self.shared[rule]] if rule in SHARED else [share.jobs[rule] for share in self.shares]
 
     def size(self, run: RunSpec) -> ModelSize:
-        return self.size_of(run.model, run.config, run.modulation)
+        """The size of a run's model on the latents of this study."""
+        return model_size(run.model, run.config, run.modulation, self.data.autoencoder.shape, self.data.classes)
 
-    def size_of(self, model: str, config: str, modulation: str) -> ModelSize:
-        return model_size(model, config, modulation, self.data.size.shape, self.data.classes)
-
-    def _is_new(self, *key) -> bool:
-        new = key not in self._seen
-        self._seen.add(key)
-        return new
+    def _is_new(self, *key: str) -> bool:
+        is_new = key not in self._counted
+        self._counted.add(key)
+        return is_new
 
     def _share_of(self, block: Block) -> BlockShare:
         share = BlockShare(block.name, len(block.runs))
@@ -140,54 +110,61 @@ class Study:
         return share
 
     def _add_run(self, share: BlockShare, run: RunSpec) -> None:
-        folder, size, steps = self.results / "runs" / run.name, self.size(run), run.training["steps"]
-        step = step_of(folder, steps)
-        share.begun += 0 < step < steps
-        share.jobs["train"].add(step >= steps, run.model, estimate.training_flops(size, run.training, steps - step))
-        flops = estimate.tracing_flops(size, self.experiment.tracing, run.training)
-        share.jobs["trace"].add((folder / "magnitudes.csv").exists(), run.model, flops)
-        self.disk["snapshots"] += estimate.snapshots_bytes(size, run.training)
-        self.disk["checkpoints"] += estimate.checkpoints_bytes(size, run.training)
+        folder, size, steps = self.results / "runs" / run.name, self.size(run), run.training.steps
+        done = finished_steps(folder, steps)
+        share.begun += 0 < done < steps
+        left = Job(run.model, sizes.training_flops(size, run.training, steps - done))
+        share.jobs["train"].add(done >= steps, left)
+        tracing = Job(run.model, sizes.tracing_flops(size, self.experiment.tracing, run.training))
+        share.jobs["trace"].add((folder / run_files.MAGNITUDES).exists(), tracing)
+        self.disk.snapshots += sizes.snapshots_bytes(size, run.training)
+        self.disk.checkpoints += sizes.checkpoints_bytes(size, run.training)
 
-    def _add_samples(self, share: BlockShare, run: RunSpec, protocol) -> None:
-        folder = self.results / "runs" / run.name / "samples" / protocol.name
-        flops = estimate.sampling_flops(self.size(run), protocol) + self.data.size.decoding * protocol.count
-        share.jobs["sample"].add((folder / "samples.npz").exists(), run.model, flops)
-        scored = (folder / self.experiment.score_file).exists()
-        share.jobs["score"].add(scored, "", estimate.FEATURE_FLOPS[self.features] * protocol.count)
-        self.disk["samples"] += estimate.samples_bytes(protocol.count, self.experiment.data["resolution"])
+    def _add_samples(self, share: BlockShare, run: RunSpec, protocol: Protocol) -> None:
+        folder = self.results / "runs" / run.name / run_files.SAMPLES / protocol.name
+        flops = sizes.sampling_flops(self.size(run), protocol) + self.data.autoencoder.decoding * protocol.count
+        share.jobs["sample"].add((folder / run_files.SAMPLE_ARRAYS).exists(), Job(run.model, flops))
+        features = sizes.FEATURE_FLOPS[self.experiment.scoring.features]
+        share.jobs["score"].add((folder / self.experiment.score_file).exists(), Job("", features * protocol.count))
+        self.disk.samples += sizes.samples_bytes(protocol.count, self.experiment.data.resolution)
 
     def _add_shared(self, counts: set[int]) -> None:
         experiment, images = self.experiment, self.data.images or 0
-        self._add_encoding(images * (2 if experiment.data["flips"] == "both" else 1))
-        real = images if experiment.scoring["reference"] is None else 0  # others are not counted
+        features = experiment.scoring.features
+        self._add_encoding(images * (2 if experiment.data.flips == "both" else 1))
+        real = images if experiment.scoring.reference is None else 0  # images elsewhere are not counted
         for count in counts:
-            path = self.results / "reference" / f"{experiment.reference_name}-{self.features}-n{count}.npz"
-            self.shared["reference"].add(path.exists(), "", real * estimate.FEATURE_FLOPS[self.features])
+            path = self.results / "reference" / f"{experiment.reference_name}-{features}-n{count}.npz"
+            self.shared["reference"].add(path.exists(), Job("", real * sizes.FEATURE_FLOPS[features]))
         variants = {(run.model, run.config, run.modulation): run for run in experiment.runs.values()}
-        steps = [estimate.training_flops(self.size(run), run.training, TIMED_STEPS) for run in variants.values()]
-        self.shared["cost"].add((self.results / "cost.csv").exists(), "", sum(steps))
+        flops = [sizes.training_flops(self.size(run), run.training, TIMED_STEPS) for run in variants.values()]
+        self.shared["cost"].add((self.results / "cost.csv").exists(), Job("", sum(flops)))
 
-    def _add_encoding(self, pictures: int) -> None:
-        experiment, size, shards = self.experiment, self.data.size, self.experiment.execution["shards"]
-        self.shared["encode"].add(self.data.encoded, "", pictures * size.encoding if shards == 1 else 0)
+    def _add_encoding(self, images: int) -> None:
+        experiment, size, shards = self.experiment, self.data.autoencoder, self.experiment.execution.shards
+        latents = self.results / "latents" / experiment.data_name
+        flops = images * size.encoding
+        self.shared["encode"].add(self.data.encoded, Job("", flops if shards == 1 else 0))
         for shard in range(1, shards + 1) if shards > 1 else ():
-            done = self.results / "latents" / experiment.data_name / "shards" / f"{shard}-of-{shards}" / "finished"
-            encoded = self.data.encoded or done.exists()
-            self.shared["encode_shard"].add(encoded, "", pictures * size.encoding // shards)
-        pixels = experiment.data["autoencoder"] is None
-        self.disk["latents"] = estimate.latents_bytes(pictures, size.shape, pixels, size.posterior)
+            finished = latents / "shards" / f"{shard}-of-{shards}" / "finished"
+            self.shared["encode_shard"].add(self.data.encoded or finished.exists(), Job("", flops // shards))
+        is_pixels = experiment.data.autoencoder is None
+        self.disk.latents = sizes.latents_bytes(images, size.shape, is_pixels, size.posterior)
 
 
-def step_of(folder: Path, steps: int) -> int:
-    """The step, of `steps`, that a run goes on from; `steps` also where it has diverged: there is no more to train."""
-    from ..training.checkpoint import list_checkpoints
+def finished_steps(folder: Path, steps: int) -> int:
+    """The number of training steps, of `steps`, that need not be trained again: up to the newest checkpoint.
 
-    try:
-        trained = read_json(folder / "trained.json") if (folder / "trained.json").exists() else {}
-        if trained.get("status") == "diverged" or trained.get("step", 0) >= steps:
-            return steps
-    except (UserError, AttributeError, TypeError):
-        pass  # `mpdit status` tells of damaged runs
-    saved = list_checkpoints(folder / "checkpoints")
+    It is `steps` also for a run that diverged, which trains no further.
+    """
+    path = folder / run_files.TRAINED
+    if path.exists():
+        try:
+            trained = TrainedRun.read(path)
+        except UserError:
+            pass  # `mpdit status` reports damaged runs
+        else:
+            if trained.status == "diverged" or trained.step >= steps:
+                return steps
+    saved = run_files.list_checkpoints(folder / run_files.CHECKPOINTS)
     return min(saved[-1][0], steps) if saved else 0

@@ -26,10 +26,10 @@ PHRASES = {
 
 def phrase(column: str, value: object) -> str:
     """The value of a column of PROTOCOL in words; empty for a hash and where there is no value."""
+    if column == "ema_width" and value != value:
+        return "plain weights"
     if value != value or column not in PHRASES:
         return ""
-    if (column, value) == ("ema_width", "none"):
-        return "plain weights"
     return PHRASES[column].format(value)
 
 
@@ -37,7 +37,7 @@ def shared_protocol(rows: pd.DataFrame, leave_out: Collection[str] = ()) -> str:
     """What all scored rows have in common, in words and in PROTOCOL's order, but for the columns left out."""
     phrases = []
     for column in PROTOCOL:
-        values = rows[column].dropna().unique()
+        values = rows[column].unique() if column == "ema_width" else rows[column].dropna().unique()
         if column not in leave_out and len(values) == 1:
             phrases.append(phrase(column, values[0]))
     return ", ".join(filter(None, phrases))

@@ -65,7 +65,7 @@ def table(
 
     rows = rows.assign(status=rows["statuses"].map(status_words))
     columns = {head: COLUMNS[head] for head in columns}
-    columns |= {_heading(key): lambda row, key=key: tables.value(row[key]) for key in summary.varying(rows)}
+    columns |= {_heading(key): lambda row, key=key: _protocol_cell(row, key) for key in summary.varying(rows)}
     if rows["paper_fid"].notna().any():
         columns["paper"] = lambda row: tables.spread(row["paper_fid"])
         columns["difference"] = lambda row: tables.signed(row["paper_difference"])
@@ -102,6 +102,11 @@ def table(
         footer=[[cell(line).replace(tables.NONE, "") for cell in columns.values()] for line in floors],
         notes=notes(rows, change, bold, cost),
     )
+
+
+def _protocol_cell(row, key: str) -> str:
+    is_plain = key == "ema_width" and row["n"] > 0 and row[key] != row[key]
+    return "none" if is_plain else tables.value(row[key])
 
 
 def _heading(key: str) -> str:
@@ -162,9 +167,9 @@ def cost_table(cost) -> tables.Table:
     """Table of cost.csv, or of nothing where it was not measured (None)."""
     import pandas as pd
 
-    from ..results.collect import COLUMNS as AGGREGATES
+    from ..experiment.columns import COST
 
-    rows = pd.DataFrame(columns=AGGREGATES["cost"]) if cost is None else cost
+    rows = pd.DataFrame(columns=COST.names) if cost is None else cost
     rows = summary.in_order(rows.assign(lr=0.0)).drop(columns="lr")
     if rows.empty:
         told = ["Not measured yet."]

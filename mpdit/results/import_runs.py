@@ -1,162 +1,175 @@
-"""Run folders brought from another machine: what is checked before they are taken in, and how they are."""
+"""Import of run folders from another machine: what is checked, and how files are copied."""
 
-import csv
+from __future__ import annotations
+
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from ..experiment.grid import Protocol, RunSpec
+from ..experiment import run_files
+from ..experiment.columns import FID
 from ..experiment.ladder import resolve
+from ..experiment.records import Manifest, PlannedRun, TrainedRun
+from ..experiment.run_spec import Protocol, RunSpec
 from ..system.errors import UserError
 from ..system.files import read_json, sync_folder, write_json
 from ..system.lock import exclusive
-from .collect import collect, read_rows
+from .collect import collect
+from .tables import read_run_rows
 
-# What a run folder holds that is of use here; locks, half-written files and whatever else lies there stay behind.
+# What is of use in a run folder, in the order of copying; locks, half-written files and anything else are left behind.
 FILES = (
-    "spec.json", "config.json", "model.safetensors", "training.csv", "train.log", "checkpoints/step-*.safetensors",
-    "snapshots/*.safetensors", "samples/*/samples.npz", "samples/*/grid.png", "samples/*/protocol.json",
-    "trained.json", "magnitudes.csv", "samples/*/fid-*.csv",
+    run_files.SPEC, run_files.MODEL_CONFIG, run_files.MODEL_WEIGHTS, run_files.TRAINING_TABLE, run_files.TRAIN_LOG,
+    f"{run_files.CHECKPOINTS}/step-*.safetensors", f"{run_files.SNAPSHOTS}/*.safetensors",
+    f"{run_files.SAMPLES}/*/{run_files.SAMPLE_ARRAYS}", f"{run_files.SAMPLES}/*/{run_files.SAMPLE_GRID}",
+    f"{run_files.SAMPLES}/*/{run_files.SAMPLE_RECORD}", run_files.TRAINED, run_files.MAGNITUDES,
+    f"{run_files.SAMPLES}/*/fid-*.csv",
 )  # fmt: skip
 
 
-def take_in(
+def import_run(
     folder: str | Path,
     runs: str | Path,
     latents: str | Path,
-    wanted: Mapping[str, RunSpec] | None = None,
+    study: Mapping[str, RunSpec] | None = None,
     replace: bool = False,
-    say: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> None:
-    """Copy a run folder into the folder `runs`, if all in it is as it would be here.
+    """Copy a run folder into the folder `runs`, if everything in it is as it would be here.
 
-    `wanted` are the runs of the study here, if it is known: their specs say to how many steps they train.
+    A run that is already here from the same training gets the files that it does not have yet; one that is here in
+    another state is replaced only with `replace`. `study` holds the runs of the configuration here by name, where it is
+    known: a run of it is trained to as many steps as its spec there asks for.
 
-    A run that is here, by the same training, gets what it lacks; one that stands otherwise is replaced only if so
-    asked. Nothing is half taken in: files are copied under another name, and moved in under the run's lock with
-    trained.json among the last, as training does it. Times are set so that no output is older than what it was made
-    from, so Snakemake makes none anew; where a longer training is asked for here, it goes on.
+    Files are copied under another name and moved into place under the run's lock, trained.json among the last, as
+    training does it. Modification times are set so that no output is older than what it was made from: Snakemake then
+    makes nothing again, and only continues the training where more steps are asked for here.
 
-    Raises UserError, one line that names file and field, for a folder that cannot be taken in.
+    Raises UserError, one line that names file and field, for a folder that cannot be imported.
     """
     folder, runs = Path(folder), Path(runs)
-    run = read_run(folder / "spec.json")
+    run = read_run(folder / run_files.SPEC)
     if folder.resolve().name != run.name:
         raise UserError(f"{folder}: must be named {run.name}, as its spec.json says")
     target = runs / run.name
     if target.resolve() == folder.resolve():
-        raise UserError(f"{folder}: lies in {runs} already: must be a folder of elsewhere")
-    trained = read_json(folder / "trained.json")
-    standing = {"steps": run.training.steps, "paper_setting": False, "standard_lr": False, "scores": []}
-    collect([{**run.key(), **standing}], folder.resolve().parent)  # which checks trained.json and every table
-    say_latents = _check_latents(folder, run, trained, Path(latents))
-    left = _foreign_scores(folder, run, runs)
-    found = [path.relative_to(folder) for pattern in FILES for path in sorted(folder.glob(pattern))]
-    found = [file for file in found if file not in left]
-    spec = (wanted or {}).get(run.name, run).to_json()
-    fresh = not target.exists()
+        raise UserError(f"{folder}: is in {runs} already: must be a folder from elsewhere")
+    trained = TrainedRun.read(folder / run_files.TRAINED)
+    planned = PlannedRun(**run.key(), steps=run.training.steps, paper_setting=False, standard_lr=False, scores=())
+    collect([planned], folder.resolve().parent)  # for its checks of trained.json and of every table
+    remark = _check_latents(folder, run, trained, Path(latents))
+    foreign = _foreign_scores(folder, run, runs)
+    files = [path.relative_to(folder) for pattern in FILES for path in sorted(folder.glob(pattern))]
+    files = [file for file in files if file not in foreign]
+    spec = (study or {}).get(run.name, run)
+    is_new = not target.exists()
     try:
-        with exclusive(target / "lock", wait=0):
-            missing, lost = _compare(target, trained, found)
-            if lost is None or replace:
-                _put(folder, target, missing, spec, replace=lost is not None)
+        with exclusive(target / run_files.LOCK, wait=0):
+            present = _compare(target, trained, files)
+            if present.other_state is None or replace:
+                _copy(folder, target, present.missing, spec, replace=present.other_state is not None)
     except BaseException:
-        if fresh:  # leave no empty folder
+        if is_new:  # leave no empty folder
             with suppress(OSError):
-                (target / "lock").unlink()
+                (target / run_files.LOCK).unlink()
                 target.rmdir()
         raise
-    if lost and not replace:
+    if present.other_state is not None and not replace:
         raise UserError(
-            f"{folder}: {trained['status']} at step {trained['step']}, but the run is here already, {lost}: "
-            f"must be given --replace to take its place"
+            f"{folder}: {trained.status} at step {trained.step}, but the run is here already, {present.other_state}: "
+            f"use --replace to put it in that run's place"
         )
-    if not missing:
-        say(f"{run.name}: is here already, the same: nothing taken in")
+    if not present.missing:
+        report(f"{run.name}: is here already, with the same files: nothing imported")
         return
-    say(f"{run.name}: {trained['status']}, step {trained['step']}, {len(missing)} files taken in{say_latents}")
-    if wanted is not None and run.name not in wanted:
-        say(f"{run.name}: is no run of this configuration, so no table or figure of it shows it")
-    for file, reason in left.items():
-        say(f"{run.name}: {file} left out, Snakemake scores anew: {reason}")
-    if trained["status"] == "trained" and not any(file.parts[0] == "snapshots" for file in found):
-        say(f"{run.name}: has no snapshots: nothing more can be sampled from it")
+    count = f"{len(present.missing)} file{'' if len(present.missing) == 1 else 's'}"
+    report(f"{run.name}: {trained.status}, step {trained.step}, {count} imported{remark}")
+    if study is not None and run.name not in study:
+        report(f"{run.name}: is not among the runs of this configuration, so no table or figure shows it")
+    for file, reason in foreign.items():
+        report(f"{run.name}: {file} left out, Snakemake will score again: {reason}")
+    if trained.status == "trained" and not any(file.parts[0] == run_files.SNAPSHOTS for file in files):
+        report(f"{run.name}: has no snapshots: no more images can be drawn from it")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Checks
 
 
-def read_run(path: str | Path) -> RunSpec:
-    """The run of a spec.json. UserError if it is not valid, or not the run that its name stands for here."""
+def read_run(path: Path) -> RunSpec:
+    """The run of a spec.json. Raises UserError where its configuration is defined in another way here."""
     run = RunSpec.read(path)
-    here, theirs = asdict(resolve(run.config)), asdict(run.fields)
-    for field in sorted(here):
-        if here[field] != theirs[field]:
+    try:
+        here = asdict(resolve(run.config))
+    except UserError as error:
+        raise UserError(f"{path}: config: {error}") from None
+    for name, value in asdict(run.fields).items():
+        if value != here[name]:
             raise UserError(
-                f"{path}: {field} of Config {run.config} is {theirs[field]!r}: must be {here[field]!r}, as it is "
-                f"defined here"
+                f"{path}: {name} of Config {run.config} is {value!r}: must be {here[name]!r}, as defined here"
             )
     return run
 
 
-def _check_latents(folder: Path, run: RunSpec, trained: dict, latents: Path) -> str:
-    """UserError if the run was trained on other latents than are here; a remark if there are none."""
-    manifest = latents / run.data.folder_name / "manifest.json"
-    if not manifest.exists():
+def _check_latents(folder: Path, run: RunSpec, trained: TrainedRun, latents: Path) -> str:
+    """A remark where there are no latents here to compare with. Raises UserError if the run was trained on others."""
+    path = latents / run.data.folder_name / run_files.MANIFEST
+    if not path.exists():
         return (
-            f"; its latents, {trained['latents'][:12]}, are not here to compare: before all else run `snakemake "
-            f"--cores all {manifest}`, for a run whose latents come later is made anew"
+            f"; its latents, {trained.latents[:12]}, are not here to compare: before anything else run `snakemake "
+            f"--cores all {path}`, because a run is trained again when its latents are made later than it"
         )
-    fingerprint = read_json(manifest).get("fingerprint")
-    if trained["latents"] != fingerprint:
+    fingerprint = Manifest.read(path).fingerprint
+    if trained.latents != fingerprint:
         raise UserError(
-            f"{folder}/trained.json: latents {trained['latents'][:12]}: must be those of {manifest}, "
-            f"{str(fingerprint)[:12]}"
+            f"{folder / run_files.TRAINED}: latents {trained.latents[:12]}: must be those of {path}, {fingerprint[:12]}"
         )
     return ""
 
 
 def _foreign_scores(folder: Path, run: RunSpec, runs: Path) -> dict[Path, str]:
-    """Scores by other features or against another reference than those here: file within the folder, reason.
+    """Scores by other features or against another reference than here: path within the folder, reason.
 
-    UserError for a row that is not of the protocol that its folder is named after, or not of this run.
+    Raises UserError for a row whose protocol is not the one that its folder is named after, or that is not of this run.
     """
-    foreign, here = {}, None
-    for path in sorted(folder.glob("samples/*/fid-*.csv")):
-        for row in read_rows(path, "fid", run.name, protocol=path.parent.name).to_dict("records"):
+    foreign: dict[Path, str] = {}
+    hashes: dict[str, dict[str, str]] | None = None
+    for path in sorted(folder.glob(FILES[-1])):
+        for row in read_run_rows(path, FID, run.name, protocol=path.parent.name).to_dict("records"):
             for axis, value in run.key().items():
-                if _plain(row[axis]) != _plain(value):
+                if not _is_equal(row[axis], value):
                     raise UserError(f"{path}: {axis} is {row[axis]}: must be {value}, as in spec.json")
             protocol = _protocol_name(path, row)
             if protocol != path.parent.name:
-                raise UserError(f"{path}: its row is of {protocol}: must be of what its folder is named after")
-            here = _hashes_here(runs, run) if here is None else here
-            for key in ("features_hash", "reference_hash"):
-                ours = here.get((path.name, key), row[key])
-                if ours != row[key]:
-                    foreign[path.relative_to(folder)] = f"{key} is {row[key]}, here {ours}"
+                raise UserError(f"{path}: its row is of protocol {protocol}: must be the one that names its folder")
+            hashes = _hashes_here(runs, run) if hashes is None else hashes
+            for column, ours in hashes.get(path.name, {}).items():
+                if ours != row[column]:
+                    foreign[path.relative_to(folder)] = f"{column} is {row[column]}, here {ours}"
     return foreign
 
 
-def _plain(value):
-    with suppress(TypeError, ValueError):
-        return float(value)
-    return value
+def _is_equal(cell: str, value: str | float) -> bool:
+    """Whether the text of a cell stands for the value."""
+    try:
+        return cell == value if isinstance(value, str) else float(cell) == value
+    except ValueError:
+        return False
 
 
-def _protocol_name(path: Path, row: dict) -> str:
+def _protocol_name(path: Path, row: Mapping[Any, str]) -> str:
     try:
         return Protocol(
             sampler=row["sampler"],
             sampling_steps=int(row["steps"]),
             guidance=float(row["guidance"]),
             count=int(row["count"]),
-            ema_width=None if row["ema_width"] in ("", "none") else float(row["ema_width"]),
+            ema_width=float(row["ema_width"]) if row["ema_width"] else None,
             step=int(row["step"]),
             sampling_seed=int(row["sampling_seed"]),
         ).name
@@ -164,73 +177,82 @@ def _protocol_name(path: Path, row: dict) -> str:
         raise UserError(f"{path}: {error}: must be a score that `mpdit score` wrote") from None
 
 
-def _hashes_here(runs: Path, run: RunSpec) -> dict:
-    """(name of a score's file, features_hash or reference_hash): the hash, as runs here on the same data have it."""
-    found = {}
-    for spec in sorted(runs.glob("*/spec.json")):
-        with suppress(UserError, KeyError, TypeError):  # what is damaged here is no measure
-            if spec.parent.name == run.name or RunSpec.read(spec).data != run.data:
+def _hashes_here(runs: Path, run: RunSpec) -> dict[str, dict[str, str]]:
+    """By the name of a score file: features_hash and reference_hash, as the runs here on the same data have them."""
+    hashes: dict[str, dict[str, str]] = {}
+    for spec in sorted(runs.glob(f"*/{run_files.SPEC}")):
+        with suppress(UserError):  # a damaged file is nothing to compare with
+            other = RunSpec.read(spec)
+            if other.name == run.name or other.data != run.data:
                 continue
-            for path in spec.parent.glob("samples/*/fid-*.csv"):
-                with open(path, newline="") as file:
-                    for row in csv.DictReader(file):
-                        for key in ("features_hash", "reference_hash"):
-                            found.setdefault((path.name, key), row[key])
-    return found
+            for path in spec.parent.glob(FILES[-1]):
+                for row in read_run_rows(path, FID, other.name, protocol=path.parent.name).to_dict("records"):
+                    columns = ("features_hash", "reference_hash")
+                    hashes.setdefault(path.name, {column: row[column] for column in columns})
+    return hashes
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Taking in
+# Copying
 
 
-def _compare(target: Path, trained: dict, found: list[Path]) -> tuple[list[Path], str | None]:
-    """The files of `found` to take in, and what would be lost by it: the state of another training that is here."""
-    outcome = target / "trained.json"
-    if outcome.exists():
-        ours = read_json(outcome)
+@dataclass(frozen=True)
+class _Present:
+    """What is here of a run that is imported."""
+
+    missing: list[Path]  # files that are to be copied
+    other_state: str | None  # of another training that is here and would be lost, in words
+
+
+def _compare(target: Path, trained: TrainedRun, files: list[Path]) -> _Present:
+    path = target / run_files.TRAINED
+    if path.exists():
+        try:
+            ours = TrainedRun.read(path)
+        except UserError:
+            return _Present(files, "with a trained.json that cannot be read")
         if ours == trained:
-            return [file for file in found if not (target / file).exists()], None
-        return found, f"{ours.get('status')} at step {ours.get('step')}, by another training"
-    if (target / "training.csv").exists() or list(target.glob("checkpoints/*")):
-        return found, "begun and not ended"
-    return found, None
+            return _Present([file for file in files if not (target / file).exists()], None)
+        return _Present(files, f"{ours.status} at step {ours.step}, by another training")
+    if (target / run_files.TRAINING_TABLE).exists() or list(target.glob(f"{run_files.CHECKPOINTS}/*")):
+        return _Present(files, "begun and not ended")
+    return _Present(files, None)
 
 
-def _put(folder: Path, target: Path, files: list[Path], spec: dict, replace: bool) -> None:
-    """Copy files beside the target, then move them in, spec.json first and scores last. Only under the lock."""
+def _copy(folder: Path, target: Path, files: list[Path], spec: RunSpec, replace: bool) -> None:
+    """Copy files beside the target, then move them into it, spec.json first and scores last. Only under the lock."""
     stage = target.with_name(f".import-{target.name}")
-    shutil.rmtree(stage, ignore_errors=True)  # of one that was killed
+    shutil.rmtree(stage, ignore_errors=True)  # left by an import that was killed
     try:
         for file in files:
             (stage / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / file, stage / file)
             with open(stage / file, "rb+") as copy:
                 os.fsync(copy.fileno())
-        if Path("spec.json") in files and read_json(stage / "spec.json") != spec:
-            write_json(stage / "spec.json", spec)  # to as many steps as are asked for here
+        if Path(run_files.SPEC) in files and read_json(stage / run_files.SPEC) != spec.to_json():
+            write_json(stage / run_files.SPEC, spec.to_json())  # with as many steps as are asked for here
         if replace:
             for path in target.iterdir():
-                if path.name not in ("lock", "spec.json"):
+                if path.name not in (run_files.LOCK, run_files.SPEC):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         now = time.time()
         for file in files:
-            if file.name == "spec.json" and (target / file).exists():
+            if file.name == run_files.SPEC and (target / file).exists():
                 continue
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             os.utime(stage / file, (now, now + _age(file)))
             os.replace(stage / file, target / file)
-        if Path("trained.json") in files:
-            wanted = read_json(target / "spec.json")["training"]["steps"]
-            done = read_json(target / "trained.json")
-            longer = done["status"] == "trained" and done["step"] < wanted
-            os.utime(target / "spec.json", (now, now + (-1 if longer else -3)))
+        if Path(run_files.TRAINED) in files:
+            asked, trained = RunSpec.read(target / run_files.SPEC), TrainedRun.read(target / run_files.TRAINED)
+            continues = trained.status == "trained" and trained.step < asked.training.steps
+            os.utime(target / run_files.SPEC, (now, now + (-1 if continues else -3)))
         sync_folder(target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
 def _age(file: Path) -> int:
-    """Seconds before now that a file is dated: none is older than what it is made from."""
-    if file.name == "trained.json":
+    """Seconds relative to now of a file's modification time: no file is older than what it is made from."""
+    if file.name == run_files.TRAINED:
         return -2
-    return 0 if file.name == "magnitudes.csv" or file.name.startswith("fid-") else -1
+    return 0 if file.name == run_files.MAGNITUDES or file.name.startswith("fid-") else -1

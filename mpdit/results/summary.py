@@ -53,7 +53,6 @@ def summarize(runs: pd.DataFrame, fid: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     require_one_run_per_seed(runs)
-    fid = fid.assign(ema_width=fid["ema_width"].astype(object).fillna("none"))
     rows = []
     for setting, members in runs.groupby(list(SETTING), sort=False):
         scores = fid[fid["run"].isin(members["run"])]
@@ -166,4 +165,7 @@ def relative_time(rows: pd.DataFrame, cost: pd.DataFrame | None) -> list[float]:
 
 def varying(rows: pd.DataFrame) -> list[str]:
     """The columns among data and PROTOCOL that tell scored rows apart, and that a table must show for it."""
-    return [key for key in ("data", *PROTOCOL) if rows[key].nunique() > 1]
+    scored = rows[rows["n"] > 0]
+    counts = {key: rows[key].nunique() for key in ("data", *PROTOCOL)}
+    counts["ema_width"] = scored["ema_width"].nunique(dropna=False)  # a missing width is that of the plain weights
+    return [key for key, count in counts.items() if count > 1]

@@ -10,22 +10,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..experiment.run_files import KEPT_CHECKPOINTS, checkpoint_file, list_checkpoints
 from ..system.files import replacing
 
-KEEP = 2
 _SEAL = re.compile(rb'"file_sha256":"([0-9a-f]{64})"')  # in the file's header, where metadata is plain JSON
 _UNSEALED = "0" * 64
 _LARGEST_HEADER = 100 * 2**20  # bytes; safetensors' own limit
 
 
 def checkpoint_path(folder: str | Path, step: int) -> Path:
-    return Path(folder) / f"step-{step:08d}.safetensors"
-
-
-def list_checkpoints(folder: str | Path) -> list[tuple[int, Path]]:
-    """Return (step, path) of every checkpoint in `folder`, oldest first; [] for a missing folder."""
-    matches = ((re.fullmatch(r"step-(\d{8,})", path.stem), path) for path in Path(folder).glob("step-*.safetensors"))
-    return sorted((int(match[1]), path) for match, path in matches if match)
+    return Path(folder) / checkpoint_file(step)
 
 
 def save_checkpoint(folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
@@ -41,7 +35,7 @@ def save_checkpoint(folder: str | Path, step: int, tensors: Mapping[str, Tensor]
             raise system_error(error) from None
         _seal(part)
     checkpoints = list_checkpoints(folder)
-    kept = [entry for entry in checkpoints if entry[0] <= step][-KEEP:]
+    kept = [entry for entry in checkpoints if entry[0] <= step][-KEPT_CHECKPOINTS:]
     for entry in checkpoints:
         if entry not in kept:  # old, or of a later step: a damaged one, which training has resumed from before
             entry[1].unlink(missing_ok=True)

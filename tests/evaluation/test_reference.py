@@ -14,8 +14,10 @@ from mpdit.evaluation.metrics import frechet_distance, kernel_distance
 from mpdit.evaluation.reference import Reference, precomputed_reference, reference_statistics
 from mpdit.evaluation.reservoir import Reservoir
 from mpdit.evaluation.scoring import COLUMNS
+from mpdit.experiment.columns import FID, RUNS
 from mpdit.experiment.grid import Experiment
-from mpdit.results import collect as aggregate
+from mpdit.results.collect import collect, read_plan
+from mpdit.results.tables import read_table, write_tables
 from mpdit.system.errors import UserError
 
 NOT_IN_STATISTICS = ("reference_count", "kid", "kid_sd", "fid_floor", "kid_floor", "floor_count")
@@ -138,11 +140,11 @@ def test_tables_show_what_is_unknown_as_nothing(tmp_path):
     for run, fid in zip(entries, (80.0, 50.0), strict=True):
         score = score_row(run, fid=fid, reference="adm.npz") | dict.fromkeys(NOT_IN_STATISTICS)
         write_rows(write_run(tmp_path, run) / f"samples/{PROTOCOL}" / SCORE_FILE, COLUMNS, [score])
-    tables = aggregate.aggregate(write_plan(tmp_path / "plan.json", entries), tmp_path)
-    aggregate.write(tables, tmp_path)
-    fid = aggregate.read_table(tmp_path / "fid.csv", "fid")
+    tables = collect(read_plan(write_plan(tmp_path / "plan.json", entries)), tmp_path)
+    write_tables(tables, tmp_path)
+    fid = read_table(tmp_path / "fid.csv", FID)
     assert fid[list(NOT_IN_STATISTICS)].isna().all(axis=None) and fid["reference"].tolist() == ["adm.npz"] * 2
-    runs = aggregate.read_table(tmp_path / "runs.csv", "runs")
+    runs = read_table(tmp_path / "runs.csv", RUNS)
     table = paper.tables.table1({**tables, "runs": runs, "fid": fid, "cost": None})
     lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     assert [line["FD (EfficientNet-Lite0)"] for line in lines] == ["80.00", "50.00"]
@@ -159,7 +161,7 @@ def test_a_missing_kernel_distance_is_otherwise_an_error(tmp_path):
         write_run(tmp_path, entry()) / f"samples/{PROTOCOL}" / SCORE_FILE, COLUMNS, [score_row(entry(), kid=None)]
     )
     with pytest.raises(UserError, match=r"kid of .*: found nothing: must be a finite number"):
-        aggregate.aggregate(write_plan(tmp_path / "plan.json", [entry()]), tmp_path)
+        collect(read_plan(write_plan(tmp_path / "plan.json", [entry()])), tmp_path)
 
 
 # Names

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.manifests import MANIFEST
 
 from mpdit.experiment.records import Manifest, PlannedRun, TrainedRun
 from mpdit.system.errors import UserError
@@ -11,13 +12,6 @@ TRAINED = {
     "run": "a-run", "status": "trained", "step": 10, "steps": 10, "parameters": 100, "images_per_second": 5,
     "seconds": 1.5, "peak_memory_mb": 300.0, "loss": 0.5, "latents": "ab12", "device": "cpu", "threads": 1,
     "commit": None, "versions": {"torch": "2.14", "mpdit": None},
-}  # fmt: skip
-MANIFEST = {
-    "version": 1, "name": "x", "source": {"kind": "zip", "path": "x.zip", "fingerprint": "f", "class_order": "sorted"},
-    "count": 2, "skipped": [], "shape": [4, 2, 2], "classes": ["a", "b"], "resolution": 16, "filter": "box",
-    "crop": "center", "flips": "none",
-    "autoencoder": {"id": "vae", "class": "AutoencoderKL", "hash": "h", "scaling_factor": 0.5, "shift_factor": 0.0},
-    "posterior": True, "dtype": "float16", "channel_mean": [0.0], "channel_std": [1.0], "fingerprint": "ff",
 }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ import yaml
 from mpdit.experiment.grid import Experiment
 from mpdit.model.dit import create_model
 from mpdit.paper.setting import is_in_paper_setting
-from mpdit.planning.jobs import RULES, Data, Study
+from mpdit.planning.data_summary import DataSummary
+from mpdit.planning.jobs import RULES, Workload
 from mpdit.planning.sizes import AutoencoderSize
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +89,7 @@ def test_snakemake_starts_as_many_jobs_as_mpdit_plans(name, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
-    study = Study(shipped(name), list(shipped(name).blocks), tmp_path / "results", Data(1, 10, NO_SIZE, False))
+    data = DataSummary(1, 10, NO_SIZE, encoded=False)
+    workload = Workload(shipped(name), list(shipped(name).blocks), tmp_path / "results", data)
     for rule in RULES:
-        assert int(counts.get(rule, 0)) == sum(len(jobs.to_do) for jobs in study.jobs(rule)), rule
+        assert int(counts.get(rule, 0)) == sum(len(jobs.to_do) for jobs in workload.jobs(rule)), rule

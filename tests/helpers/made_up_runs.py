@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpdit.experiment.columns import FID, MAGNITUDES
-from mpdit.results import collect as aggregate
+from mpdit.experiment.columns import FID, MAGNITUDES, RUNS
+from mpdit.experiment.records import PlannedRun
 from mpdit.training.training_log import COLUMNS as TRAINING
 
 PROTOCOL = "ddpm50-guidance1-n1000-ema0.05-step100-seed0"
@@ -29,9 +29,21 @@ def entry(config="A", seed=0, **changes) -> dict:
     return {"run": name, **axes, **rest} | changes
 
 
+def planned(*entries: dict) -> list[PlannedRun]:
+    """The runs of a plan that has these entries."""
+    return [PlannedRun.from_json(entry, "plan.json") for entry in entries]
+
+
 def write_plan(path: Path, entries: list[dict]) -> Path:
     path.write_text(json.dumps({"experiment": "table1", "runs": entries}))
     return path
+
+
+def replace_text(path: Path, old: str, new: str) -> None:
+    """Replace a text that must be in the file."""
+    text = path.read_text()
+    assert old in text, f"{old!r} is not in {path}"
+    path.write_text(text.replace(old, new))
 
 
 def write_rows(path: Path, columns, rows: list[dict]) -> None:
@@ -46,12 +58,8 @@ def write_run(runs: Path, entry: dict, status="trained", step=100, fid=50.0, mag
     """A run that has ended, with one score, magnitudes of two blocks and samples; `status` diverged: without these."""
     folder = runs / entry["run"]
     write_spec(folder, entry)
-    outcome = {
-        "run": entry["run"], "status": status, "step": step, "steps": 100, "parameters": 214272,
-        "images_per_second": 640.0, "seconds": 20.5, "peak_memory_mb": 500.1, "loss": loss, "latents": "ab" * 32,
-        "device": "cpu", "threads": 1, "commit": "c0ffee", "versions": {"torch": "2.14"},
-    }  # fmt: skip
-    (folder / "trained.json").write_text(json.dumps(outcome))
+    ended = outcome(entry["run"]) | {"status": status, "step": step, "loss": loss}
+    (folder / "trained.json").write_text(json.dumps(ended))
     write_training(folder, [(50, 0.75), (step, loss if status == "trained" else float("nan"))], status)
     alive = status == "trained"
     write_rows(folder / "magnitudes.csv", MAGNITUDES.names, magnitudes(entry["run"], magnitude) if alive else [])
@@ -62,6 +70,15 @@ def write_run(runs: Path, entry: dict, status="trained", step=100, fid=50.0, mag
         arrays = {"arr_0": images, "labels": np.arange(100) % 10}
         np.savez((folder / path).with_name("samples.npz"), **{key: a[: 100 * alive] for key, a in arrays.items()})
     return folder
+
+
+def outcome(run: str) -> dict:
+    """What trained.json holds for a run that was trained for 100 steps."""
+    return {
+        "run": run, "status": "trained", "step": 100, "steps": 100, "parameters": 214272, "images_per_second": 640.0,
+        "seconds": 20.5, "peak_memory_mb": 500.1, "loss": 0.5, "latents": "ab" * 32, "device": "cpu", "threads": 1,
+        "commit": "c0ffee", "versions": {"torch": "2.14"},
+    }  # fmt: skip
 
 
 def write_spec(folder: Path, entry: dict) -> None:
@@ -110,19 +127,19 @@ def magnitudes(run: str, level: float) -> list[dict]:
 
 
 def run_row(entry: dict, status="trained", step=100.0) -> dict:
-    rest = dict.fromkeys(aggregate.COLUMNS["runs"]) | {"status": status, "step": step, "parameters": 1_234_567.0}
-    return rest | {key: entry[key] for key in (*aggregate.AXES, *aggregate.STANDING)}
+    rest = dict.fromkeys(RUNS.names) | {"status": status, "step": step, "parameters": 1_234_567.0}
+    return rest | {key: value for key, value in entry.items() if key in RUNS.names}
 
 
 def frames(*runs: tuple, cost=None) -> dict:
     """The tables of runs (entry, status, scores): a score is what sets it apart from `score_row`."""
     scores = [
-        {"protocol": PROTOCOL, **score_row(entry, **score), "ema_width": str(score.get("ema_width", "0.05"))}
+        {"protocol": PROTOCOL, **score_row(entry, **score), "ema_width": score.get("ema_width", 0.05)}
         for entry, _, found in runs
         for score in found
     ]
     return {
         "runs": pd.DataFrame([run_row(entry, status) for entry, status, _ in runs]),
-        "fid": pd.DataFrame(scores, columns=aggregate.COLUMNS["fid"]),
+        "fid": pd.DataFrame(scores, columns=FID.names),
         "cost": cost,
     }

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from helpers.made_up_runs import entry, frames
-from mpdit.results import collect as aggregate
+from mpdit.experiment.columns import COST, MAGNITUDES
 
 INCEPTION = {"features": "inception", "features_hash": "1c", "fid_rank_deficient": False, "count": 10_000}
 SITES = {"stream": ("activation", "residual"), "mlp input": ("activation", "mlp_input"), "weights": ("weight", "all")}
@@ -15,7 +15,7 @@ def run(config, seed, *scores, status="trained", **axes) -> tuple:
     rows = []
     for score in scores:
         row = INCEPTION | (score if isinstance(score, dict) else {"fid": score})
-        width, draw = row.setdefault("ema_width", "0.05"), row.get("sampling_seed", 0)
+        width, draw = row.setdefault("ema_width", 0.05), row.get("sampling_seed", 0)
         rows.append({"protocol": f"{row['count']}-{width}-{row.get('step', 100)}-{draw}", **row})
     return entry(config, seed, **axes), status, rows
 
@@ -39,10 +39,10 @@ def study(*runs: tuple, curves=(), cost=None) -> dict:
                 found[2] = 100.0  # the block after the last is the final layer, which is no block
             about = {"run": entry(letter, seed)["run"], "step": step, "kind": kind, "site": site, "timestep": 500.0}
             rows += [{**about, "block": block, "magnitude": magnitude} for block, magnitude in found.items()]
-    return data | {"magnitudes": pd.DataFrame(rows, columns=aggregate.COLUMNS["magnitudes"])}
+    return data | {"magnitudes": pd.DataFrame(rows, columns=MAGNITUDES.names)}
 
 
 def cost_row(relative, low, high, form="textbook", **changes) -> dict:
-    row = dict.fromkeys(aggregate.COLUMNS["cost"], 1.0) | MEASURED
+    row = dict.fromkeys(COST.names, 1.0) | MEASURED
     measured = {"relative": relative, "relative_low": low, "relative_high": high, "rounds": 40, "device": "a processor"}
     return row | measured | {"form": form} | changes

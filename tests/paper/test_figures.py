@@ -7,15 +7,15 @@ from helpers.drawing import draw, drawn, some_magnitudes
 from helpers.made_up_runs import entry, frames, run_row
 
 from mpdit import paper
+from mpdit.experiment.columns import MAGNITUDES
 from mpdit.rendering.lines import over_seeds, whole
-from mpdit.results import collect as aggregate
 
 FIGURES = [name for name, artefact in paper.ARTEFACTS.items() if artefact.kind == "figure"]
 
 
 def rows(run: dict, values: dict, **common) -> pd.DataFrame:
     """Rows of magnitudes.csv: `values` gives the magnitude by (step, block) or (step, block, more by keyword)."""
-    empty = dict.fromkeys(aggregate.COLUMNS["magnitudes"], "") | {"run": run["run"], **common}
+    empty = dict.fromkeys(MAGNITUDES.names, "") | {"run": run["run"], **common}
     return pd.DataFrame([{**empty, "step": s, "block": b, "magnitude": m} for (s, b), m in values.items()])
 
 
@@ -158,7 +158,7 @@ def test_widths_are_chosen_on_other_sampling_seeds_than_those_drawn():
     """By the first sampling seed 0.1 is best, by the second 0.05 would be: the second is drawn, the star at 0.1."""
     given = [
         {"ema_width": width, "sampling_seed": seed, "fid": 1.0, "kid": kid}
-        for width, kids in ((0.05, (0.3, 0.1)), (0.1, (0.2, 0.4)), ("none", (0.5, 0.5)))
+        for width, kids in ((0.05, (0.3, 0.1)), (0.1, (0.2, 0.4)), (None, (0.5, 0.5)))
         for seed, kid in enumerate(kids)
     ]
     fid, kid = draw("ema_width", **scores((entry("A"), "trained", given))).axes
@@ -171,7 +171,7 @@ def test_widths_are_chosen_on_other_sampling_seeds_than_those_drawn():
 def test_angles_are_those_after_training_by_noise_level():
     run = entry("E", modulation="rotate")
     found = pd.DataFrame([
-        {"run": run["run"], "step": step, "ema_width": "0.05", "block": block, "site": "mlp_angle", "timestep": t,
+        {"run": run["run"], "step": step, "ema_width": 0.05, "block": block, "site": "mlp_angle", "timestep": t,
          "radians": (step > 0) * (block + 1) * t / 1000}
         for step in (0, 100) for block in (0, 1) for t in (250, 750)
     ])  # fmt: skip

@@ -10,13 +10,14 @@ import pytest
 from helpers.made_up_runs import entry, frames
 
 from mpdit import paper
+from mpdit.experiment.columns import AGGREGATES, COST, MAGNITUDES, SCHEMAS
 from mpdit.experiment.ladder import MODELS
 from mpdit.rendering import table_format as tables
-from mpdit.results import collect as aggregate
 from mpdit.results import summary
+from mpdit.results.tables import empty_table
 from mpdit.system.errors import UserError
 
-NO_MAGNITUDES = pd.DataFrame(columns=aggregate.COLUMNS["magnitudes"])
+NO_MAGNITUDES = empty_table(MAGNITUDES)
 
 
 def cells(table: tables.Table, letter: str) -> dict:
@@ -80,7 +81,7 @@ def test_table1_as_csv_is_in_full_precision_with_its_protocol(one_seed):
         "features",
         "features_hash",
     ]
-    assert row[protocol].tolist() == ["ddpm", 50, 1.0, 1000, "0.05", 100, "efficientnet-lite0", "fe00"]
+    assert row[protocol].tolist() == ["ddpm", 50, 1.0, 1000, 0.05, 100, "efficientnet-lite0", "fe00"]
     assert row[["reference", "reference_count", "reference_hash", "n"]].tolist() == ["mnist8", 5000, "4e00", 1]
     assert frame.loc["D", "relative_step_time"] == 1.1  # the cheap form, in which runs are trained
 
@@ -155,12 +156,12 @@ def test_a_table_without_any_score():
 
 
 def test_no_rows_at_all():
-    empty = {name: pd.DataFrame(columns=aggregate.COLUMNS[name]) for name in aggregate.SUBJECTS} | {"cost": None}
+    empty = {name: empty_table(SCHEMAS[name]) for name in AGGREGATES} | {"cost": None}
     assert "No run" in tables.markdown(paper.tables.table1(empty), "Ladder")
 
 
 def test_protocols_never_share_a_row(one_seed):
-    wider = one_seed["fid"].assign(ema_width="0.1", fid=one_seed["fid"]["fid"] + 1, protocol="wider")
+    wider = one_seed["fid"].assign(ema_width=0.1, fid=one_seed["fid"]["fid"] + 1, protocol="wider")
     one_seed["fid"] = pd.concat([one_seed["fid"], wider])
     table = paper.tables.table1(one_seed)
     assert len(table.rows) == 10
@@ -211,7 +212,7 @@ def test_the_papers_number_and_the_difference_stand_beside_ours():
 @pytest.mark.parametrize(
     "change",
     [
-        {"same": False}, {"sampler": "ddim"}, {"steps": 50}, {"guidance": 1.5}, {"count": 5_000}, {"ema_width": "0.1"},
+        {"same": False}, {"sampler": "ddim"}, {"steps": 50}, {"guidance": 1.5}, {"count": 5_000}, {"ema_width": 0.1},
         {"step": 200_000}, {"features": "efficientnet-lite0"},
     ],
     ids=str,
@@ -224,11 +225,11 @@ def test_the_papers_number_stands_nowhere_else(change):
 
 def test_of_several_widths_only_the_papers_own_has_its_number():
     data = of_the_paper("C")
-    wider = data["fid"].assign(ema_width="0.1", protocol="wider")
+    wider = data["fid"].assign(ema_width=0.1, protocol="wider")
     table = paper.tables.table1(data | {"fid": pd.concat([data["fid"], wider])})
     found = table.frame[table.frame["config"] == "C"].set_index("ema_width")["paper_fid"]
-    assert found["0.05"] == 86.49
-    assert np.isnan(found["0.1"])
+    assert found[0.05] == 86.49
+    assert np.isnan(found[0.1])
 
 
 def test_two_runs_of_one_setting_and_seed_are_refused():
@@ -369,7 +370,7 @@ def test_table4_cell_by_cell():
             ("DiT-S/2", "A", "scale_shift", "cheap", 32_950_000, 6.05e9, 0.11, 1.0, 1.0, 1.0, 40, "a card", 1),
             ("DiT-Nano/4", "E", "scale_rotate", "cheap", 250_000, 4.2e6, 0.0015, 1.02, 0.99, 1.05, 40, "a card", 1),
         ],
-        columns=aggregate.COLUMNS["cost"],
+        columns=COST.names,
     )
     table = paper.tables.table4({"cost": cost})
     assert list(table.header) == [
@@ -380,7 +381,7 @@ def test_table4_cell_by_cell():
         ["A", "DiT-S/2", "scale + shift", "cheap", "32.95 M", "6.05", "110", "1.00×", "1.00 to 1.00"],
         ["E", "DiT-S/2", "scale + shift", "textbook", "32.96 M", "6.06", "123", "1.08×", "1.07 to 1.10"],
     ]
-    assert list(table.frame.columns) == list(aggregate.COLUMNS["cost"])
+    assert list(table.frame.columns) == list(COST.names)
     assert "On a card, 1 thread, 40 rounds." in table.notes
     for nothing in (None, cost.iloc[:0]):
         empty = paper.tables.table4({"cost": nothing})
@@ -468,7 +469,7 @@ def test_a_table_of_sentences_runs_over_pages():
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_and_fits(one_seed, modulations, tmp_path):
-    cost = pd.DataFrame([dict.fromkeys(aggregate.COLUMNS["cost"], 1.0) | {
+    cost = pd.DataFrame([dict.fromkeys(COST.names, 1.0) | {
         "model": "DiT-S/2", "config": "E", "modulation": "scale", "form": "cheap", "device": "A_100 & co",
     }])  # fmt: skip
     made = {

@@ -8,8 +8,9 @@ from helpers.made_up_runs import entry, frames, run_row, write_run
 from matplotlib.text import Text
 
 from mpdit import paper
+from mpdit.experiment.columns import SCHEMAS
 from mpdit.rendering import style as plots
-from mpdit.results import collect as aggregate
+from mpdit.results.tables import empty_table
 from mpdit.system.errors import UserError
 
 
@@ -188,6 +189,6 @@ def test_samples_that_are_too_few_leave_gaps_and_damaged_ones_are_one_line(tmp_p
 @pytest.mark.parametrize("name", [name for name, made in paper.ARTEFACTS.items() if made.kind == "figure"])
 def test_figures_of_nothing_are_drawn(name, tmp_path):
     data = frames((entry("A"), "missing", []), (entry("E"), "running", []))
-    data |= {name: pd.DataFrame(columns=aggregate.COLUMNS[name]) for name in ("training", "magnitudes", "angles")}
+    data |= {name: empty_table(SCHEMAS[name]) for name in ("training", "magnitudes", "angles")}
     figure = draw(name, **data, samples=tmp_path)
     assert all(axes.lines or axes.texts for axes in figure.axes)  # no panel is empty

@@ -8,8 +8,10 @@ from PIL import Image
 
 from mpdit import paper
 from mpdit.__main__ import main
+from mpdit.experiment.columns import COST, SCHEMAS
 from mpdit.rendering import style as plots
-from mpdit.results import collect as aggregate
+from mpdit.results.collect import collect, read_plan
+from mpdit.results.tables import write_tables
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def rendered(tmp_path):
     for run in entries:
         write_run(tmp_path / "runs", run)
     plan = write_plan(tmp_path / "plan.json", entries)
-    aggregate.write(aggregate.aggregate(plan, tmp_path / "runs"), tmp_path / "data")
+    write_tables(collect(read_plan(plan), tmp_path / "runs"), tmp_path / "data")
     return tmp_path
 
 
@@ -32,7 +34,7 @@ def test_artefacts_say_what_they_read():
     for name, artefact in paper.ARTEFACTS.items():
         assert artefact.name == name
         assert artefact.kind in ("table", "figure")
-        assert set(artefact.reads) <= {*aggregate.COLUMNS, "samples"}
+        assert set(artefact.reads) <= {*SCHEMAS, "samples"}
         assert artefact.caption.endswith(".")
 
 
@@ -55,7 +57,7 @@ def test_step_times_come_from_the_cost_that_is_given_or_lies_there(rendered):
     def step_time():
         return pd.read_csv(rendered / "table1.csv")["relative_step_time"].tolist()[1]
 
-    columns = aggregate.COLUMNS["cost"]
+    columns = COST.names
     row = dict.fromkeys(columns, 1.0) | {
         "model": "DiT-Nano/2",
         "config": "E",
@@ -86,8 +88,7 @@ def test_mistakes_at_the_command_line_are_one_line(rendered, capsys):
     whole = path.read_text()
     path.write_text(whole.replace("fid_floor", "floor"))
     assert (
-        told("table1", "t.csv")
-        == f"{path}: no column fid_floor: must be there; an older version wrote it, make it anew"
+        told("table1", "t.csv") == f"{path}: missing column fid_floor: an older version wrote this file, make it again"
     )
     path.write_text(whole.replace("50.0,0.125", "nan,0.125"))
     assert told("table1", "t.csv").startswith(f"{path}: fid of run DiT-Nano-2-A-scale_shift-lr0.001-seed0-0123abcd, ")

@@ -1,4 +1,4 @@
-"""Run folders of another machine: what is taken in, what is refused, and that nothing here is lost by it."""
+"""Run folders from another machine: what is imported, what is refused, and that nothing here is lost by it."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from helpers.made_up_runs import write_run
+from helpers.manifests import MANIFEST
 
 from mpdit.__main__ import main
 from mpdit.experiment.grid import Experiment
@@ -28,7 +29,7 @@ BASELINE, OURS = Experiment(CONFIG).runs.values()
 
 @pytest.fixture
 def machines(tmp_path):
-    """Here: no run. There: A and E as they were trained, E with files that are of no use elsewhere."""
+    """`here` without runs; `there` with A and E as they were trained, beside files that are of no use elsewhere."""
     for entry, run in zip(Experiment(CONFIG).plan("table1")["runs"], (BASELINE, OURS), strict=True):
         folder = write_run(tmp_path / "there", entry)
         (folder / "spec.json").write_text(json.dumps(run.to_json()))
@@ -42,18 +43,18 @@ def machines(tmp_path):
     return tmp_path
 
 
-def take_in(machines, *runs, more=()) -> int:
+def import_runs(machines, *runs, more=()) -> int:
     folders = [machines / "there" / (run if isinstance(run, str) else run.name) for run in runs]
     words = ["import", *folders, "--runs", machines / "here", "--latents", machines / "latents"]
     words += ["--configuration", machines / "config.yaml", *more]
     return main([str(word) for word in words])
 
 
-def refused(machines, capsys, run=OURS, more=()) -> str:
-    """The one line that says why; what is here must be as it was."""
+def refusal(machines, capsys, run=OURS, more=()) -> str:
+    """The one line that is printed when a run is refused; what is here must be as it was."""
     before = files(machines / "here")
     capsys.readouterr()
-    assert take_in(machines, run, more=more) == 2
+    assert import_runs(machines, run, more=more) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -83,8 +84,8 @@ def score_of(machines, run=OURS, side="there"):
     return score
 
 
-def test_what_is_of_use_is_copied_and_the_rest_is_not(machines, capsys):
-    assert take_in(machines, BASELINE, OURS) == 0
+def test_files_that_are_of_use_are_copied_and_others_are_not(machines, capsys):
+    assert import_runs(machines, BASELINE, OURS) == 0
     theirs, ours = files(machines / "there" / OURS.name), files(machines / "here" / OURS.name)
     junk = {str(path) for path in theirs if path not in ours}
     assert junk == {".trained.77.part.json", "core", "checkpoints/.step-100.part.safetensors"}
@@ -93,12 +94,12 @@ def test_what_is_of_use_is_copied_and_the_rest_is_not(machines, capsys):
     }
     assert sorted(path.name for path in (machines / "here").iterdir()) == sorted([BASELINE.name, OURS.name])
     assert f"{OURS.name}: trained, step 100, " in capsys.readouterr().out
-    assert take_in(machines, OURS) == 0
-    assert "is here already, the same: nothing taken in" in capsys.readouterr().out
+    assert import_runs(machines, OURS) == 0
+    assert "is here already, with the same files: nothing imported" in capsys.readouterr().out
 
 
 def test_no_output_is_older_than_what_it_was_made_from(machines):
-    assert take_in(machines, OURS) == 0
+    assert import_runs(machines, OURS) == 0
     folder = machines / "here" / OURS.name
     chain = ["spec.json", "trained.json", "magnitudes.csv"], ["trained.json", "samples.npz", score_of(machines).name]
     for names in chain:
@@ -106,143 +107,144 @@ def test_no_output_is_older_than_what_it_was_made_from(machines):
         assert times == sorted(set(times))
 
 
-def test_the_spec_that_is_here_stays_and_longer_training_goes_on(machines):
+def test_the_spec_that_is_here_stays_and_a_longer_training_continues(machines):
     spec = machines / "here" / OURS.name / "spec.json"
     spec.parent.mkdir()
     longer = OURS.to_json()
     longer["training"] = longer["training"] | {"steps": 200}
-    for wanted, goes_on in ((OURS.to_json(), False), (longer, True)):
+    for asked, continues in ((OURS.to_json(), False), (longer, True)):
         shutil.rmtree(spec.parent)
         spec.parent.mkdir()
-        spec.write_text(json.dumps(wanted))
-        assert take_in(machines, OURS) == 0
-        assert json.loads(spec.read_text()) == wanted
-        assert (spec.stat().st_mtime > spec.with_name("trained.json").stat().st_mtime) == goes_on
+        spec.write_text(json.dumps(asked))
+        assert import_runs(machines, OURS) == 0
+        assert json.loads(spec.read_text()) == asked
+        assert (spec.stat().st_mtime > spec.with_name("trained.json").stat().st_mtime) == continues
 
 
-def test_the_configuration_here_says_how_long_and_which_runs_it_shows(machines, capsys):
+def test_the_configuration_decides_how_long_runs_train_and_which_are_shown(machines, capsys):
     config = {**CONFIG, "training": {**CONFIG["training"], "steps": 200}}
     config["experiments"] = {"table1": {**CONFIG["experiments"]["table1"], "config": "E"}}
     (machines / "config.yaml").write_text(yaml.safe_dump(config))
-    assert take_in(machines, BASELINE, OURS) == 0
+    assert import_runs(machines, BASELINE, OURS) == 0
     spec = machines / "here" / OURS.name / "spec.json"
     assert json.loads(spec.read_text())["training"]["steps"] == 200
     assert spec.stat().st_mtime > spec.with_name("trained.json").stat().st_mtime
-    assert f"{BASELINE.name}: is no run of this configuration" in capsys.readouterr().out
+    assert f"{BASELINE.name}: is not among the runs of this configuration" in capsys.readouterr().out
 
 
-def test_a_run_of_another_definition_is_refused(machines, capsys):
+def test_a_run_that_is_defined_differently_is_refused(machines, capsys):
     spec = machines / "there" / OURS.name / "spec.json"
     whole = OURS.to_json()
 
-    def told(**changes):
+    def message(**changes):
         spec.write_text(json.dumps(whole | changes))
-        return refused(machines, capsys)
+        return refusal(machines, capsys)
 
     where = f"./there/{OURS.name}/spec.json"
     other = replace(OURS, fields=replace(OURS.fields, activation="silu"))
-    assert told(**other.to_json()) == (
-        f"{where}: activation of Config E is 'silu': must be 'mp_silu', as it is defined here"
+    assert message(**other.to_json()) == (
+        f"{where}: activation of Config E is 'silu': must be 'mp_silu', as defined here"
     )
-    assert told(config="Z").startswith(f"{where}: run: expected DiT-Nano-2-Z-")
-    assert told(lr=-1).startswith(f"{where}: lr: expected a number above 0, got -1")
-    assert told(seed=1).startswith(f"{where}: run: expected DiT-Nano-2-E-scale_shift-lr0.02-seed1-")
-    assert told(training={"steps": 3}).startswith(f"{where}: training.batch_size: missing; expected a spec.json")
-    assert told(training=whole["training"] | {"batch_size": 0}).startswith(
+    assert message(config="Z").startswith(f"{where}: run: expected DiT-Nano-2-Z-")
+    assert message(lr=-1).startswith(f"{where}: lr: expected a number above 0, got -1")
+    assert message(seed=1).startswith(f"{where}: run: expected DiT-Nano-2-E-scale_shift-lr0.02-seed1-")
+    assert message(training={"steps": 3}).startswith(f"{where}: training.batch_size: missing; expected a spec.json")
+    assert message(training=whole["training"] | {"batch_size": 0}).startswith(
         f"{where}: training.batch_size: expected a whole number of at least 1, got 0"
     )
     spec.write_text("{}")
-    assert refused(machines, capsys) == f"{where}: run: missing; expected a text"
+    assert refusal(machines, capsys) == f"{where}: run: missing; expected a text"
     spec.unlink()
-    assert refused(machines, capsys) == f"{where}: no such file"
+    assert refusal(machines, capsys) == f"{where}: no such file"
     (machines / "there" / BASELINE.name).rename(machines / "there/copy")
-    assert refused(machines, capsys, "copy") == f"./there/copy: must be named {BASELINE.name}, as its spec.json says"
+    assert refusal(machines, capsys, "copy") == f"./there/copy: must be named {BASELINE.name}, as its spec.json says"
 
 
-def test_a_run_that_has_not_ended_or_is_another_is_refused(machines, capsys):
+def test_a_run_that_has_not_ended_and_the_outcome_of_another_run_are_refused(machines, capsys):
     trained = machines / "there" / OURS.name / "trained.json"
     change(trained, run=BASELINE.name)
-    assert "trained.json: is of run DiT-Nano-2-A-" in refused(machines, capsys)
+    assert "trained.json: belongs to run DiT-Nano-2-A-" in refusal(machines, capsys)
     change(trained, run=OURS.name, status="training")
-    assert "trained.json: status is 'training': must be trained or diverged" in refused(machines, capsys)
+    assert "trained.json: status: expected trained or diverged, got 'training'" in refusal(machines, capsys)
     trained.unlink()
-    assert refused(machines, capsys) == f"./there/{OURS.name}/trained.json: no such file"
+    assert refusal(machines, capsys) == f"./there/{OURS.name}/trained.json: no such file"
 
 
 def test_scores_of_another_protocol_or_run_than_their_folder_are_refused(machines, capsys):
     score = score_of(machines)
     for changes, words in (
-        ({"count": 500}, "its row is of ddpm50-guidance1-n500-ema0.05-step100-seed0: must be of what its folder"),
-        ({"ema_width": "none"}, "its row is of ddpm50-guidance1-n1000-plain-step100-seed0: must be"),
+        ({"count": 500}, "its row is of protocol ddpm50-guidance1-n500-ema0.05-step100-seed0: must be the one that"),
+        ({"ema_width": "none"}, "its row is of protocol ddpm50-guidance1-n1000-plain-step100-seed0: must be"),
         ({"lr": 0.5}, "lr is 0.5: must be 0.02, as in spec.json"),
-        ({"run": BASELINE.name}, f"is of run {BASELINE.name}: must be of {OURS.name}"),
+        ({"run": BASELINE.name}, f"belongs to run {BASELINE.name}: must belong to {OURS.name}"),
         ({"fid": "nan"}, "found nan: must be a finite number"),
         ({"sampling_seed": "x"}, "must be a score that `mpdit score` wrote"),
     ):
         whole = score.read_text()
         change(score, **changes)
-        assert words in refused(machines, capsys)
+        assert words in refusal(machines, capsys)
         score.write_text(whole)
 
 
-def test_latents_must_be_those_here_if_there_are_any(machines, capsys):
+def test_the_latents_must_be_those_that_are_here_if_there_are_any(machines, capsys):
     manifest = machines / "latents" / OURS.data.folder_name / "manifest.json"
-    assert take_in(machines, BASELINE) == 0
+    assert import_runs(machines, BASELINE) == 0
     assert "its latents, abababababab, are not here to compare" in capsys.readouterr().out
     manifest.parent.mkdir(parents=True)
-    manifest.write_text(json.dumps({"fingerprint": "cd" * 32}))
-    assert "trained.json: latents abababababab: must be those of " in refused(machines, capsys)
-    manifest.write_text(json.dumps({"fingerprint": "ab" * 32}))
-    assert take_in(machines, OURS) == 0
+    manifest.write_text(json.dumps(MANIFEST | {"fingerprint": "cd" * 32}))
+    assert "trained.json: latents abababababab: must be those of " in refusal(machines, capsys)
+    manifest.write_text(json.dumps(MANIFEST | {"fingerprint": "ab" * 32}))
+    assert import_runs(machines, OURS) == 0
     assert "latents" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("key", ["features_hash", "reference_hash"])
-def test_a_score_by_other_features_is_left_out_to_be_made_anew(machines, capsys, key):
-    assert take_in(machines, BASELINE) == 0
+def test_a_score_by_other_features_is_left_out_to_be_made_again(machines, capsys, key):
+    assert import_runs(machines, BASELINE) == 0
     change(score_of(machines), **{key: "0ther"})
-    assert take_in(machines, OURS) == 0
+    assert import_runs(machines, OURS) == 0
     out = capsys.readouterr().out
     assert f"{key} is 0ther, here " in out
-    assert "Snakemake scores anew" in out
+    assert "Snakemake will score again" in out
     folder = machines / "here" / OURS.name
     assert list(folder.glob("samples/*/samples.npz"))
     assert not list(folder.glob("samples/*/fid-*.csv"))
 
 
-def test_a_run_that_is_here_stays_unless_told_otherwise(machines, capsys):
-    assert take_in(machines, OURS) == 0
+def test_a_run_that_is_here_stays_without_replace(machines, capsys):
+    assert import_runs(machines, OURS) == 0
     here = machines / "here" / OURS.name
     change(here / "trained.json", step=80, loss=0.25)
     (here / "extra").write_text("mine")
-    told = refused(machines, capsys)
-    assert told == (
+    assert refusal(machines, capsys) == (
         f"./there/{OURS.name}: trained at step 100, but the run is here already, trained at step 80, by another "
-        f"training: must be given --replace to take its place"
+        f"training: use --replace to put it in that run's place"
     )
+    (here / "trained.json").write_text("{")
+    assert "is here already, with a trained.json that cannot be read: use --replace" in refusal(machines, capsys)
     (here / "trained.json").unlink()
-    assert "is here already, begun and not ended: must be given --replace" in refused(machines, capsys)
-    assert take_in(machines, OURS, more=["--replace"]) == 0
+    assert "is here already, begun and not ended: use --replace" in refusal(machines, capsys)
+    assert import_runs(machines, OURS, more=["--replace"]) == 0
     assert json.loads((here / "trained.json").read_text())["step"] == 100
     assert not (here / "extra").exists()
 
 
-def test_what_the_same_training_has_more_of_joins_it(machines, capsys):
-    assert take_in(machines, OURS) == 0
+def test_files_that_the_same_training_has_more_of_are_added(machines, capsys):
+    assert import_runs(machines, OURS) == 0
     score = score_of(machines, side="here")
     score.unlink()
     other = machines / "here" / OURS.name / "magnitudes.csv"
-    other.write_text("of here")
+    other.write_text("ours")
     capsys.readouterr()
-    assert take_in(machines, OURS) == 0
-    assert " 1 files taken in" in capsys.readouterr().out
+    assert import_runs(machines, OURS) == 0
+    assert " 1 file imported" in capsys.readouterr().out
     assert score.exists()
-    assert other.read_text() == "of here"
+    assert other.read_text() == "ours"
 
 
-def test_nothing_is_done_to_a_run_that_someone_holds(machines, capsys):
+def test_a_run_that_another_process_holds_is_left_alone(machines, capsys):
     with exclusive(machines / "here" / OURS.name / "lock"):
-        assert "held by process" in refused(machines, capsys)
+        assert "held by process" in refusal(machines, capsys)
 
 
 def test_a_copy_that_fails_leaves_nothing(machines, monkeypatch):
@@ -256,11 +258,11 @@ def test_a_copy_that_fails_leaves_nothing(machines, monkeypatch):
 
     monkeypatch.setattr(shutil, "copyfile", fails)
     with pytest.raises(OSError, match="No space"):
-        take_in(machines, OURS)
+        import_runs(machines, OURS)
     assert list((machines / "here").iterdir()) == []
 
 
-def test_one_refusal_does_not_hold_up_the_others(machines, capsys):
+def test_a_refusal_does_not_keep_the_others_out(machines, capsys):
     (machines / "there" / BASELINE.name / "trained.json").unlink()
-    assert take_in(machines, BASELINE, OURS) == 2
+    assert import_runs(machines, BASELINE, OURS) == 2
     assert [path.name for path in (machines / "here").iterdir()] == [OURS.name]

@@ -13,13 +13,14 @@ from helpers.made_up_runs import entry
 from helpers.made_up_studies import INCEPTION, SITES, cost_row, run, seeds, study
 
 from mpdit import paper
+from mpdit.experiment.columns import AGGREGATES, SCHEMAS
 from mpdit.experiment.grid import Experiment
 from mpdit.paper.claims import CLAIMS
 from mpdit.rendering import table_format as tables
 from mpdit.rendering.claims.evidence import Finding
 from mpdit.rendering.claims.verdicts import COLUMNS, Claim, judge, verdicts
-from mpdit.results import collect as aggregate
 from mpdit.results.summary import require_one_run_per_seed
+from mpdit.results.tables import empty_table
 from mpdit.system.errors import UserError
 
 A80 = seeds("A", 80.0, 81.0, 79.0, 80.5)
@@ -268,13 +269,11 @@ def swept(config, seed, scores: dict) -> tuple:
 
 def lucky(seed: int) -> dict:
     """At each sampling seed the other width is the lucky one: to choose on what is reported would find 10, not 20."""
-    return {
-        (w, d): (10.0 if (w == "0.05") == (d == 0) else 20.0) + 0.01 * seed for w in ("0.05", "0.1") for d in (0, 1)
-    }
+    return {(w, d): (10.0 if (w == 0.05) == (d == 0) else 20.0) + 0.01 * seed for w in (0.05, 0.1) for d in (0, 1)}
 
 
 def test_the_width_is_chosen_on_other_sampling_seeds_than_those_reported():
-    steady = {(width, draw): 15.0 for width in ("0.05", "0.1") for draw in (0, 1)}
+    steady = {(width, draw): 15.0 for width in (0.05, 0.1) for draw in (0, 1)}
     runs = [swept("A", s, lucky(s)) for s in range(3)] + [swept("E", s, steady) for s in range(3)]
     row = alone("preservation", *runs)
     assert row["ours"] == pytest.approx(100 * (15 / 20.01 - 1), abs=0.01)  # against 20, not 10
@@ -286,8 +285,8 @@ def test_the_width_is_chosen_on_other_sampling_seeds_than_those_reported():
 
 def test_each_letter_is_judged_at_its_own_width():
     """A is best at 0.05, E at 0.1; at 0.05 alone E would lose."""
-    a = {("0.05", 0): 50.0, ("0.05", 1): 51.0, ("0.1", 0): 70.0, ("0.1", 1): 71.0}
-    e = {("0.05", 0): 60.0, ("0.05", 1): 61.0, ("0.1", 0): 40.0, ("0.1", 1): 41.0}
+    a = {(0.05, 0): 50.0, (0.05, 1): 51.0, (0.1, 0): 70.0, (0.1, 1): 71.0}
+    e = {(0.05, 0): 60.0, (0.05, 1): 61.0, (0.1, 0): 40.0, (0.1, 1): 41.0}
     runs = [swept(c, s, {k: v + s for k, v in x.items()}) for c, x in (("A", a), ("E", e)) for s in range(3)]
     row = alone("preservation", *runs)
     assert (row["verdict"], row["ema_width"]) == ("holds", "0.1 and 0.05, chosen")
@@ -298,25 +297,25 @@ def test_each_letter_is_judged_at_its_own_width():
 
 
 def test_without_a_sweep_of_every_seed_the_width_is_one_for_all():
-    scores = {(width, draw): 50.0 for width in ("0.05", "0.1") for draw in (0, 1)}
+    scores = {(width, draw): 50.0 for width in (0.05, 0.1) for draw in (0, 1)}
     runs = [swept("A", 0, scores), run("A", 1, 50.0), swept("E", 0, scores), run("E", 1, 40.0)]
     row = alone("preservation", *runs)
     assert (row["ema_width"], row["n"]) == ("0.05", 2)
-    one = [swept(c, s, {("0.1", 0): 50.0}) for c in "AE" for s in (0, 1)]
+    one = [swept(c, s, {(0.1, 0): 50.0}) for c in "AE" for s in (0, 1)]
     assert alone("preservation", *one)["ema_width"] == "0.1"  # the one there is
-    two = [swept(c, s, {("0.1", 0): 50.0, ("0.2", 0): 40.0}) for c in "AE" for s in (0, 1)]
+    two = [swept(c, s, {(0.1, 0): 50.0, (0.2, 0): 40.0}) for c in "AE" for s in (0, 1)]
     assert alone("preservation", *two)["verdict"] == "not run"  # none is chosen without sampling seeds to choose on
 
 
 def test_a_difference_within_the_sampling_error_is_said():
-    noisy = [{("0.05", 0): 50.0, ("0.05", 1): 90.0}, {("0.05", 0): 52.0, ("0.05", 1): 87.0}]
-    steady = [{("0.05", 0): 69.0, ("0.05", 1): 69.5}, {("0.05", 0): 68.9, ("0.05", 1): 69.2}]
+    noisy = [{(0.05, 0): 50.0, (0.05, 1): 90.0}, {(0.05, 0): 52.0, (0.05, 1): 87.0}]
+    steady = [{(0.05, 0): 69.0, (0.05, 1): 69.5}, {(0.05, 0): 68.9, (0.05, 1): 69.2}]
     pairs = list(zip(noisy, steady, strict=True))
     row = alone(
         "preservation", *(swept(c, s, x) for s, pair in enumerate(pairs) for c, x in zip("AE", pair, strict=True))
     )
     assert row["remark"] == "within the sampling error"
-    logs = [[math.log(e["0.05", d] / a["0.05", d]) for d in (0, 1)] for a, e in pairs]
+    logs = [[math.log(e[0.05, d] / a[0.05, d]) for d in (0, 1)] for a, e in pairs]
     variance = sum((first - second) ** 2 / 2 for first, second in logs) / 2  # pooled, 2 degrees of freedom
     error = 4.302653 * (variance * (1 / 2 + 1 / 2)) ** 0.5 / 2
     assert row["sampling_error"] == pytest.approx(100 * math.expm1(error), rel=1e-5)
@@ -507,7 +506,7 @@ def test_what_is_not_run_says_what_would_decide_it():
 
 
 def test_an_empty_study_has_every_claim_once():
-    empty = {name: pd.DataFrame(columns=aggregate.COLUMNS[name]) for name in aggregate.SUBJECTS} | {"cost": None}
+    empty = {name: empty_table(SCHEMAS[name]) for name in AGGREGATES} | {"cost": None}
     table = paper.claims.claims(empty)
     assert table.frame["claim"].tolist() == NAMES
     assert set(table.frame["verdict"]) == {"not run"}
