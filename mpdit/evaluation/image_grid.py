@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 COLUMNS, ROWS = 16, 10
@@ -16,7 +17,7 @@ def position_in_grid(index: int, num_classes: int) -> tuple[int, int] | None:
     return (row, column) if row < ROWS and column < COLUMNS else None
 
 
-def image_grid(images: Mapping[tuple[int, int], np.ndarray]) -> Image.Image:
+def image_grid(images: Mapping[tuple[int, int], NDArray[np.uint8]]) -> Image.Image:
     """One picture of images, uint8 (H, W, 3), placed by (row, column); small ones are enlarged pixel by pixel."""
     rows, columns = (max(position[axis] for position in images) + 1 for axis in (0, 1))
     size = len(images[0, 0])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
@@ -9,7 +10,12 @@ KID_SUBSETS = 50
 KID_SUBSET_SIZE = 1000
 
 
-def frechet_distance(mean_1: np.ndarray, cov_1: np.ndarray, mean_2: np.ndarray, cov_2: np.ndarray) -> float:
+def frechet_distance(
+    mean_1: NDArray[np.float64],
+    cov_1: NDArray[np.float64],
+    mean_2: NDArray[np.float64],
+    cov_2: NDArray[np.float64],
+) -> float:
     """Fréchet distance of two Gaussians, |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al., arXiv 1706.08500).
 
     Means (D,) and covariances (D, D) are float64; covariances may be singular. The trace of the root is computed from
@@ -19,7 +25,7 @@ def frechet_distance(mean_1: np.ndarray, cov_1: np.ndarray, mean_2: np.ndarray, 
     return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
 
 
-def kernel_distance(features_1: np.ndarray, features_2: np.ndarray, seed: int) -> tuple[float, float]:
+def kernel_distance(features_1: NDArray[np.float32], features_2: NDArray[np.float32], seed: int) -> tuple[float, float]:
     """Mean and standard deviation of the unbiased squared MMD with kernel (x.y / D + 1)^3.
 
     This is KID (Bińkowski et al., arXiv 1801.01401). Features are (N, D) and (M, D) float32, at least 2 rows each. The

@@ -4,13 +4,15 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..system.errors import UserError
 
 
-def read_npz(path: str | Path, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
+def read_npz(path: str | Path, only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
     """Every array of an .npz file, or those named in `only` that the file has.
 
     Raises UserError if the file is missing, is damaged, or is not an .npz file of plain arrays.

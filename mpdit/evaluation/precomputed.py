@@ -1,15 +1,17 @@
 """Feature statistics that other tools computed: reference batches of the ADM evaluator, caches of torch-fidelity."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..system.errors import UserError
 from .npz import read_npz
 
 
-def read_statistics(path: str | Path, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+def read_statistics(path: str | Path, dimension: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean `mu` (D,) and covariance `sigma` (D, D), float64, of a file of precomputed statistics.
 
     The file is an .npz with arrays of these names, such as a reference batch of the ADM evaluator (whose images are not
@@ -33,9 +35,9 @@ def read_statistics(path: str | Path, dimension: int) -> tuple[np.ndarray, np.nd
     return mu, sigma
 
 
-def _read_pt(path: str | Path) -> dict[str, np.ndarray]:
-    rebuild = np._core.multiarray._reconstruct  # named in the pickle of an array; numpy 1 had it in another module
-    arrays = [rebuild, (rebuild, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype]
+def _read_pt(path: str | Path) -> dict[str, NDArray[Any]]:
+    rebuild = np.empty(0).__reduce__()[0]  # what a pickled array names; numpy 1 had it in another module
+    arrays: list[Any] = [rebuild, (rebuild, "numpy.core.multiarray._reconstruct"), np.ndarray, np.dtype]
     dtypes = [type(np.dtype(name)) for name in ("float32", "float64")]
     try:
         with torch.serialization.safe_globals([*arrays, *dtypes]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data.moments import Moments, row_moments
 from ..data.pictures import kind_of, open_source, pictures
@@ -18,7 +19,7 @@ from ..system.console import with_progress
 from ..system.errors import UserError
 from ..system.files import file_hash, replacing
 from ..system.seeds import seed_of
-from .features import dimension, load_extractor
+from .features import load_extractor
 from .metrics import frechet_distance, kernel_distance
 from .npz import read_npz
 from .precomputed import read_statistics
@@ -45,9 +46,9 @@ class Reference:
     features: str  # a key of metric_names.FEATURES
     features_hash: str  # of the network's weights and of how images are prepared for it
     count: int | None  # number of real images
-    mu: np.ndarray  # (D,) float64, mean over all of them
-    sigma: np.ndarray  # (D, D) float64, covariance
-    rows: np.ndarray  # (min(count, KID_FEATURES), D) float32, features drawn at random for KID
+    mu: NDArray[np.float64]  # (D,) float64, mean over all of them
+    sigma: NDArray[np.float64]  # (D, D) float64, covariance
+    rows: NDArray[np.float32]  # (min(count, KID_FEATURES), D) float32, features drawn at random for KID
     floor: Floor | None
 
     def save(self, path: str | Path) -> None:
@@ -56,21 +57,21 @@ class Reference:
         What is None is written as NaN.
         """
         floor = self.floor
-        values = {
-            "name": self.name,
-            "hash": self.hash,
-            "features": self.features,
-            "features_hash": self.features_hash,
-            "count": np.nan if self.count is None else self.count,
-            "mu": self.mu,
-            "sigma": self.sigma,
-            "rows": self.rows,
-            "fid_floor": np.nan if floor is None else floor.fid,
-            "kid_floor": np.nan if floor is None else floor.kid,
-            "floor_count": np.nan if floor is None else floor.count,
-        }
         with replacing(path) as part, open(part, "wb") as file:
-            np.savez(file, **{name: np.asarray(value) for name, value in values.items()})
+            np.savez(
+                file,
+                name=self.name,
+                hash=self.hash,
+                features=self.features,
+                features_hash=self.features_hash,
+                count=np.nan if self.count is None else self.count,
+                mu=self.mu,
+                sigma=self.sigma,
+                rows=self.rows,
+                fid_floor=np.nan if floor is None else floor.fid,
+                kid_floor=np.nan if floor is None else floor.kid,
+                floor_count=np.nan if floor is None else floor.count,
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> "Reference":
@@ -122,14 +123,14 @@ def build_reference(
         raise UserError(f"--count: {count}: must be at least 2")
     extractor = load_extractor(features, weights, device)
     if source is not None and Path(source).suffix in STATISTICS:
-        return precomputed_reference(source, extractor.name, extractor.hash, dimension(extractor.name))
+        return precomputed_reference(source, extractor.name, extractor.hash, extractor.dimension)
     name = data.name
     if source is not None:
         name, data = Path(source).name, data.model_copy(update={"source": kind_of(source), "path": source})
     opened = open_source(data, labelled=source is None)
     digest = hashlib.sha256(extractor.hash.encode())
 
-    def images() -> Iterator[np.ndarray]:
+    def images() -> Iterator[NDArray[np.uint8]]:
         for picture in pictures(opened, data):
             if picture.crop is not None:
                 image = np.repeat(picture.crop, 3, axis=-1) if opened.channels == 1 else picture.crop
@@ -171,8 +172,8 @@ def precomputed_reference(path: str | Path, features: str, features_hash: str, d
 
 
 def reference_statistics(
-    batches: Iterable[np.ndarray], count: int, rng: np.random.Generator
-) -> tuple[Moments, np.ndarray, Floor]:
+    batches: Iterable[NDArray[np.float32]], count: int, rng: np.random.Generator
+) -> tuple[Moments, NDArray[np.float32], Floor]:
     """Statistics, kept rows and floor of a stream of features, in one pass and bounded memory.
 
     Args:
@@ -192,7 +193,7 @@ def reference_statistics(
     """
     reservoir = Reservoir(count + KID_FEATURES, rng)
     moments: Moments | None = None
-    waiting: list[np.ndarray] = []
+    waiting: list[NDArray[np.float32]] = []
     for batch in batches:
         reservoir.add(batch)
         waiting.append(batch)
@@ -212,6 +213,6 @@ def reference_statistics(
     return moments, rows[:KID_FEATURES], Floor(fid, kid, floor_count)
 
 
-def _merged(moments: Moments | None, batches: list[np.ndarray]) -> Moments:
+def _merged(moments: Moments | None, batches: list[NDArray[np.float32]]) -> Moments:
     new = row_moments(np.concatenate(batches))
     return new if moments is None else moments + new

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from ..system.errors import UserError
 from ..system.files import replacing
@@ -17,7 +18,7 @@ from .npz import read_npz
 
 
 @contextmanager
-def sample_writer(path: str | Path, labels: np.ndarray) -> Iterator[Callable[[np.ndarray], int]]:
+def sample_writer(path: str | Path, labels: NDArray[np.int64]) -> Iterator[Callable[[NDArray[np.uint8]], int]]:
     """Write `labels` (N,) and then images to `path` batch by batch, with no more than one batch in memory.
 
     Yields a function that appends images, uint8 (B, H, W, 3), and returns the number of images written so far. Exactly
@@ -30,7 +31,7 @@ def sample_writer(path: str | Path, labels: np.ndarray) -> Iterator[Callable[[np
             npy.write_array(file, labels)
         with archive.open(zipfile.ZipInfo("arr_0.npy"), "w", force_zip64=True) as file:
 
-            def append(images: np.ndarray) -> int:
+            def append(images: NDArray[np.uint8]) -> int:
                 nonlocal written
                 if written == 0:
                     header = {"descr": "|u1", "fortran_order": False, "shape": (len(labels), *images.shape[1:])}
@@ -44,7 +45,7 @@ def sample_writer(path: str | Path, labels: np.ndarray) -> Iterator[Callable[[np
             raise ValueError(f"{path}: {written} images for {len(labels)} labels")
 
 
-def read_samples(path: str | Path) -> np.ndarray:
+def read_samples(path: str | Path) -> NDArray[np.uint8]:
     """The images of a samples.npz, uint8 (N, H, W, 3); N is 0 for a run that diverged.
 
     Raises UserError if the file is missing, damaged, or holds anything but such images.

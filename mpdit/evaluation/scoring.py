@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data.moments import row_moments
 from ..experiment import run_files
@@ -69,7 +70,7 @@ def score_samples(
     write_csv(output, COLUMNS, [{name: values[name] for name in COLUMNS}])
 
 
-def score(features: np.ndarray, reference: Reference) -> Score:
+def score(features: NDArray[np.float32], reference: Reference) -> Score:
     """The distances of samples' features (N, D) float32, N >= 2, from the reference's.
 
     `fid_rank_deficient` tells that N or the reference's count is at most D. A covariance is then singular and the
