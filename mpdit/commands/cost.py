@@ -17,10 +17,6 @@ from pathlib import Path
 
 from ..system.device import add_device_argument
 
-COLUMNS = (
-    "model", "config", "modulation", "form", "parameters", "flops", "step_seconds", "relative", "relative_low",
-    "relative_high", "rounds", "device", "threads",
-)  # fmt: skip
 FEWEST_ROUNDS = 6  # with fewer there is no 95 % interval of the median
 
 
@@ -44,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    from ..experiment.columns import COST
     from ..system.errors import UserError
     from ..system.files import write_csv
 
@@ -79,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
             compile=device.type == "cuda" if args.compile is None else args.compile,
         )
     ]
-    write_csv(args.output, COLUMNS, [row.cells() for row in rows])
+    write_csv(args.output, COST.names, [row.cells() for row in rows])
 
 
 def _parse(text: str) -> tuple[str, str, list[str]]:

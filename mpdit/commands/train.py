@@ -43,15 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from ..system.errors import UserError
-    from ..system.files import read_json
+    from ..experiment.run_spec import RunSpec
     from ..system.interruption import snakemake_ancestors
 
     ancestors = snakemake_ancestors()  # before torch is imported: that takes seconds, in which Snakemake may die
-    spec = read_json(args.spec)
-    for field in ("run", "model", "config", "fields", "modulation", "lr", "seed", "data", "training"):
-        if not isinstance(spec, dict) or field not in spec:
-            raise UserError(f"{args.spec}: missing field {field!r}: must be a spec.json that the workflow wrote")
+    spec = RunSpec.read(args.spec)
     if args.devices > 1 and "RANK" not in os.environ:
         _become_torchrun(args.devices)
     import torch

@@ -18,16 +18,12 @@ _UNSEALED = "0" * 64
 _LARGEST_HEADER = 100 * 2**20  # bytes; safetensors' own limit
 
 
-def checkpoint_path(folder: str | Path, step: int) -> Path:
-    return Path(folder) / checkpoint_file(step)
-
-
 def save_checkpoint(folder: str | Path, step: int, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Path:
     """Write the checkpoint of `step`, whole or not at all, and remove all others but the one before it.
 
     Raises OSError, such as ENOSPC, if it cannot be written; the earlier checkpoints then stay as they were.
     """
-    path = checkpoint_path(folder, step)
+    path = Path(folder) / checkpoint_file(step)
     with replacing(path) as part:
         try:
             save_file(dict(tensors), part, metadata={**metadata, "file_sha256": _UNSEALED})

@@ -1,14 +1,15 @@
 """Train one run: the loop over steps, and what stops it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import psutil
 from safetensors import SafetensorError
 
 from ..data.latents import Latents
+from ..experiment.run_files import LOCK, TRAIN_LOG
+from ..experiment.run_spec import RunSpec
 from ..experiment.schedule import snapshot_steps
 from ..system.interruption import Interruption
 from ..system.lock import WAIT, exclusive
@@ -19,7 +20,7 @@ from .training_log import RunLog
 
 
 def train(
-    spec: Mapping[str, Any],
+    spec: RunSpec,
     latents_folder: str | Path,
     output: str | Path,
     *,
@@ -48,9 +49,9 @@ def train(
     ranks = join(device)
     folder = Path(output).parent
     with ExitStack() as stack:
-        log = RunLog(spec["run"], folder / "train.log", redraw=not ancestors, silent=not ranks.is_first)
+        log = RunLog(spec.name, folder / TRAIN_LOG, redraw=not ancestors, silent=not ranks.is_first)
         if ranks.is_first:
-            stack.enter_context(exclusive(folder / "lock", lock_wait, log.report))
+            stack.enter_context(exclusive(folder / LOCK, lock_wait, log.report))
         interruption = stack.enter_context(Interruption(ancestors if ranks.is_first else ()))
         trainer = Trainer(spec, latents, ranks, ranks.device.type == "cuda" if compile is None else compile)
         run = RunFolder(folder, trainer, latents.fingerprint, log)
@@ -68,7 +69,7 @@ def train(
 def _loop(run: RunFolder, interruption: Interruption, log_every: int, checkpoint_every: int | None) -> int:
     """Take step after step. What all ranks do together depends only on the step; only the first reads the clock."""
     trainer = run.trainer
-    snapshots = set(snapshot_steps(run.steps, trainer.training["snapshots"]))
+    snapshots = set(snapshot_steps(run.steps, trainer.training.snapshots))
     while trainer.step < run.steps:
         reason = interruption.reason()
         if trainer.ranks.any(reason is not None, trainer.step):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..experiment.run_spec import RunSpec
 from ..system.errors import UserError
 from .checkpoint import read_metadata
 
@@ -17,7 +18,7 @@ class CheckpointMetadata:
     step: int
     logged: int  # step of the last row of training.csv that this checkpoint includes
     seconds: float  # of training so far, without what was lost in kills
-    spec: Mapping[str, Any]  # what defines the run, see `identity`
+    spec: Mapping[str, Any]  # JSON of what defines the run, see `identity`
     latents: str  # fingerprint of the latents
 
     @classmethod
@@ -42,12 +43,13 @@ class CheckpointMetadata:
         }
 
 
-def identity(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec without `training.steps`: what defines a run, however long it is trained."""
-    return {**spec, "training": {key: value for key, value in spec["training"].items() if key != "steps"}}
+def identity(spec: RunSpec) -> dict[str, Any]:
+    """Return the JSON of a spec without `training.steps`: what defines a run, however long it is trained."""
+    values = spec.to_json()
+    return {**values, "training": {key: value for key, value in values["training"].items() if key != "steps"}}
 
 
-def require_same_run(path: Path, checkpoint: CheckpointMetadata, spec: Mapping[str, Any], latents: str) -> None:
+def require_same_run(path: Path, checkpoint: CheckpointMetadata, spec: RunSpec, latents: str) -> None:
     """Raise UserError unless the checkpoint at `path` is of the run `spec`, trained on the latents `latents`."""
     before, now = _flatten(checkpoint.spec), _flatten(identity(spec))
     for field in sorted(before.keys() | now.keys(), key=lambda field: (field == "run", field)):

@@ -7,19 +7,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..experiment.records import TrainedRun
+from ..experiment.run_files import CHECKPOINTS, MODEL_CONFIG, MODEL_WEIGHTS, SNAPSHOTS, SPEC, TRAINED, TRAINING_TABLE
+from ..experiment.run_spec import RunSpec
 from ..system.console import duration
 from ..system.device import device_name, peak_memory
 from ..system.files import read_json, replacing, write_json
 from ..system.interruption import STATUS
 from ..system.provenance import commit, versions
 from .checkpoint import newest_checkpoint, save_checkpoint, system_error
-from .distributed import Ranks
 from .resume import CheckpointMetadata, identity, require_same_run
 from .snapshots import list_snapshots, save_snapshot
 from .trainer import Trainer
@@ -40,7 +42,7 @@ class RunFolder:
 
     def __init__(self, folder: Path, trainer: Trainer, latents: str, log: RunLog):
         self.folder, self.trainer, self.latents, self.run_log = folder, trainer, latents, log
-        self.spec, self.steps, self.is_first = trainer.spec, trainer.training["steps"], trainer.ranks.is_first
+        self.spec, self.steps, self.is_first = trainer.spec, trainer.training.steps, trainer.ranks.is_first
         self.saved = self.logged = 0  # steps of the last checkpoint and of the last row in training.csv
         self.seconds_before = 0.0  # of training, in earlier processes
         self.save_seconds = 0.0  # that the last checkpoint took
@@ -52,7 +54,7 @@ class RunFolder:
         path = None
         if self.is_first:
             remove_partial_files(self.folder)
-            path = newest_checkpoint(self.folder / "checkpoints", self.run_log.report)
+            path = newest_checkpoint(self.folder / CHECKPOINTS, self.run_log.report)
             if path is not None:
                 require_same_run(path, CheckpointMetadata.read(path), self.spec, self.latents)
         path = self.trainer.ranks.from_first(path)
@@ -62,10 +64,10 @@ class RunFolder:
             self.saved, self.logged = checkpoint.step, checkpoint.logged
             self.seconds_before = checkpoint.seconds
         if self.is_first:
-            write_spec(self.folder / "spec.json", self.spec)
+            write_spec(self.folder / SPEC, self.spec)
             if self.trainer.step < self.steps:
-                (self.folder / "trained.json").unlink(missing_ok=True)  # from when the run had fewer steps
-            self.table = TrainingTable(self.folder / "training.csv", self.logged)
+                (self.folder / TRAINED).unlink(missing_ok=True)  # from when the run had fewer steps
+            self.table = TrainingTable(self.folder / TRAINING_TABLE, self.logged)
             self._report_start()
         self.started = self.log_time = self.save_time = time.monotonic()
         self.log_step = self.trainer.step
@@ -82,8 +84,13 @@ class RunFolder:
             verb = f"continues from step {step} of" if step else "starts:"
             self.run_log.report(
                 f"{verb} {self.steps} steps of {trainer.batch_size} images, {trainer.parameter_count()} parameters, "
-                f"{devices_of(trainer.ranks)}, latents {'in memory' if trainer.batches.resident else 'read from disk'}"
+                f"{self._device()}, latents {'in memory' if trainer.batches.resident else 'read from disk'}"
             )
+
+    def _device(self) -> str:
+        """Return the device in words: "cpu", "4 x NVIDIA H100"."""
+        ranks = self.trainer.ranks
+        return f"{ranks.world} x {device_name(ranks.device)}" if ranks.world > 1 else device_name(ranks.device)
 
     # --- On the way ---
 
@@ -112,7 +119,7 @@ class RunFolder:
         return TrainingRow(
             step=trainer.step,
             means=means,
-            lr=self.spec["lr"] * trainer.rate_factor(),
+            lr=self.spec.lr * trainer.rate_factor(),
             weight_norm=weight_norm,
             images_per_second=images / (time.monotonic() - self.log_time) if images else math.nan,
             seconds=self.seconds(),
@@ -130,8 +137,8 @@ class RunFolder:
                 self._save_snapshot(width, tensors)
 
     def _save_snapshot(self, width: float | None, tensors: Mapping[str, Tensor]) -> None:
-        dtype, metadata = self.trainer.training["snapshot_dtype"], {"run": self.spec["run"]}
-        save_snapshot(self.folder / "snapshots", self.trainer.step, width, tensors, dtype, metadata)
+        dtype, metadata = self.trainer.training.snapshot_dtype, {"run": self.spec.name}
+        save_snapshot(self.folder / SNAPSHOTS, self.trainer.step, width, tensors, dtype, metadata)
 
     def checkpoint_is_due(self, every: int | None) -> bool:
         """Whether to save now: every `every` steps, or, if None, so often that saving takes 1 % of the time."""
@@ -155,7 +162,7 @@ class RunFolder:
         step = self.trainer.step
         metadata = CheckpointMetadata(step, self.logged, self.seconds(), identity(self.spec), self.latents)
         try:
-            save_checkpoint(self.folder / "checkpoints", step, self.trainer.state_dict(), metadata.to_safetensors())
+            save_checkpoint(self.folder / CHECKPOINTS, step, self.trainer.state_dict(), metadata.to_safetensors())
             self.saved = step
         except OSError as error:
             earlier = f"the one of step {self.saved} is kept" if self.saved else "there is no earlier one"
@@ -197,7 +204,7 @@ class RunFolder:
         if self.logged != self.trainer.step:  # between two log rows: the checkpoint keeps the sums so far
             self.table.append(self._row())
         self.table.end("trained")
-        if self.trainer.step not in [snapshot.step for snapshot in list_snapshots(self.folder / "snapshots")]:
+        if self.trainer.step not in [snapshot.step for snapshot in list_snapshots(self.folder / SNAPSHOTS)]:
             self.save_snapshots()  # `steps` was lowered below what was done
         self._save_snapshot(None, self.trainer.parameters)
         save_model(self.trainer, self.folder)
@@ -209,29 +216,30 @@ class RunFolder:
 
     def _write_outcome(self, status: Literal["trained", "diverged"], step: int) -> None:
         trainer, loss = self.trainer, self.table.last_loss
-        outcome = {
-            "run": self.spec["run"],
-            "status": status,
-            "step": step,
-            "steps": self.steps,
-            "parameters": trainer.parameter_count(),
-            "images_per_second": round(trainer.step * trainer.batch_size / self.seconds(), 1),
-            "seconds": round(self.seconds(), 1),
-            "peak_memory_mb": round(self.table.peak_memory_mb, 1),
-            "loss": loss if math.isfinite(loss) else None,
-            "latents": self.latents,
-            "device": devices_of(trainer.ranks),
-            "threads": torch.get_num_threads(),
-            "commit": commit(),
-            "versions": versions(),
-        }
-        write_json(self.folder / "trained.json", outcome)
+        outcome = TrainedRun(
+            run=self.spec.name,
+            status=status,
+            step=step,
+            steps=self.steps,
+            parameters=trainer.parameter_count(),
+            images_per_second=round(trainer.step * trainer.batch_size / self.seconds(), 1),
+            seconds=round(self.seconds(), 1),
+            peak_memory_mb=round(self.table.peak_memory_mb, 1),
+            loss=loss if math.isfinite(loss) else None,
+            latents=self.latents,
+            device=device_name(trainer.ranks.device),
+            threads=torch.get_num_threads(),
+            commit=commit(),
+            versions=versions(),
+            devices=trainer.ranks.world,
+        )
+        write_json(self.folder / TRAINED, outcome.to_json())
 
 
-def write_spec(path: Path, spec: Mapping[str, Any]) -> None:
+def write_spec(path: Path, spec: RunSpec) -> None:
     """Write spec.json, unless the file holds the spec already: it may be the one that the run was started with."""
-    if not path.exists() or read_json(path) != spec:
-        write_json(path, spec)
+    if not path.exists() or read_json(path) != spec.to_json():
+        write_json(path, spec.to_json())
 
 
 def remove_partial_files(folder: Path) -> None:
@@ -248,20 +256,15 @@ def save_model(trainer: Trainer, folder: Path) -> None:
 
     This overwrites the trainer's weights: it ends the training.
     """
-    averages = trainer.ema.averages[trainer.training["ema_widths"][0]]
+    averages = trainer.ema.averages[trainer.training.ema_widths[0]]
     for name, parameter in trainer.parameters.items():
         parameter.copy_(averages[name])
     trainer.model.normalize_weights()
     with TemporaryDirectory(prefix=".model-", dir=folder) as temporary:
         trainer.model.save_pretrained(temporary)
-        for name in ("model.safetensors", "config.json"):
+        for name in (MODEL_WEIGHTS, MODEL_CONFIG):
             with replacing(folder / name) as part:
                 shutil.move(Path(temporary) / name, part)
-
-
-def devices_of(ranks: Ranks) -> str:
-    name = device_name(ranks.device)
-    return name if ranks.world == 1 else f"{ranks.world} x {name}"
 
 
 def describe_error(error: Exception) -> str:

@@ -6,12 +6,12 @@ waits for the device: the host reads from it only where `loop` logs, saves, or s
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..data.latents import Latents
+from ..experiment.run_spec import RunSpec
 from ..experiment.schedule import rate_factor
 from ..model.dit import model_of_run
 from ..system.errors import UserError
@@ -26,13 +26,12 @@ from .step import TrainingBatch, TrainingStep
 class Trainer:
     """The state of a run in training, and `advance`, which takes one step.
 
-    `spec` is the content of spec.json. `step` is the number of steps done. Raises UserError where the latents and the
-    spec do not fit together.
+    `step` is the number of steps done. Raises UserError if the latents and the spec do not fit together.
     """
 
-    def __init__(self, spec: Mapping[str, Any], latents: Latents, ranks: Ranks, compile: bool = False):
-        self.spec, self.training, self.ranks, self.seed = spec, spec["training"], ranks, spec["seed"]
-        self.batch_size = self.training["batch_size"]
+    def __init__(self, spec: RunSpec, latents: Latents, ranks: Ranks, compile: bool = False):
+        self.spec, self.training, self.ranks, self.seed = spec, spec.training, ranks, spec.seed
+        self.batch_size = self.training.batch_size
         _, height, width = latents.shape
         if height != width:
             raise UserError(f"{latents.folder}: found latents of {height}x{width}, but latents must be square")
@@ -42,18 +41,18 @@ class Trainer:
             )
         self.shape, self.num_classes = latents.shape, latents.num_classes
         self.step = 0
-        self.model = model_of_run(spec, latents).to(ranks.device)
+        self.model = model_of_run(spec.to_json(), latents).to(ranks.device)
         self.parameters = dict(self.model.named_parameters())
         self.training_step = TrainingStep(
             self.model,
-            lr=spec["lr"],
-            betas=tuple(self.training["betas"]),
-            precision=self.training["precision"],
-            gradient_clip=self.training["gradient_clip"],
+            lr=spec.lr,
+            betas=self.training.betas,
+            precision=self.training.precision,
+            gradient_clip=self.training.gradient_clip,
             compile=compile,
             world=ranks.world,
         )
-        self.ema = PowerEMA(self.parameters, self.training["ema_widths"])
+        self.ema = PowerEMA(self.parameters, self.training.ema_widths)
         self.loss_sums = LossSums(self.batch_size, ranks.device)
         self.batches = Batches(latents, self.seed, self.batch_size, ranks.device, ranks.rank, ranks.world)
 
@@ -75,13 +74,13 @@ class Trainer:
         draw = {purpose: generator(self.seed, purpose, step, device=device) for purpose in ("noise", "t", "drop")}
         noise = torch.randn(size, *self.shape, generator=draw["noise"], device=device)[part]
         t = torch.randint(self.training_step.timesteps, (size,), generator=draw["t"], device=device)[part]
-        dropped = torch.rand(size, generator=draw["drop"], device=device)[part] < self.training["label_dropout"]
+        dropped = torch.rand(size, generator=draw["drop"], device=device)[part] < self.training.label_dropout
         return TrainingBatch(x0, noise, t, torch.where(dropped, self.num_classes, y))
 
     def rate_factor(self) -> float:
         """Return the learning rate of the current step as a share of the base rate."""
         training = self.training
-        return rate_factor(training["schedule"], self.step, training["warmup_steps"], training["decay_start"])
+        return rate_factor(training.schedule, self.step, training.warmup_steps, training.decay_start)
 
     def parameter_count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())

@@ -9,15 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..experiment.columns import TRAINING
 from ..system.console import PROGRESS_INTERVAL
 from ..system.files import write_csv
 from .loss_sums import LossMeans
 
 Status = Literal["training", "trained", "diverged"]
-COLUMNS = (
-    "step", "loss", "simple", "variational", "loss_q1", "loss_q2", "loss_q3", "loss_q4",
-    "grad_norm", "lr", "weight_norm", "images_per_second", "seconds", "memory_mb", "status",
-)  # fmt: skip
+COLUMNS = TRAINING.names[1:]  # all but `run`, which aggregation adds
 
 
 class RunLog:

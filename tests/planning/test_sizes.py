@@ -60,7 +60,7 @@ def test_bytes_of_a_run_are_those_of_its_files(tmp_path):
     spec = make_spec(snapshot_dtype="float16")
     assert train_in(tmp_path / "run", spec, latents) == 0
     size = model_size("DiT-Nano/2", "E", "scale_shift", (2, 4, 4), 3)
-    training = Training(steps=12, snapshots=3, ema_widths=(0.05, 0.1), snapshot_dtype="float16")
+    training = spec.training
     kept = [*(tmp_path / "run/snapshots").iterdir(), tmp_path / "run/model.safetensors"]
     assert sum(path.stat().st_size for path in kept) == pytest.approx(sizes.snapshots_bytes(size, training), rel=0.02)
     checkpoints = sum(path.stat().st_size for path in (tmp_path / "run/checkpoints").iterdir())

@@ -7,6 +7,7 @@ from helpers.limits import largest_file
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from mpdit.experiment.run_files import list_checkpoints
 from mpdit.training import checkpoint
 
 
@@ -18,7 +19,7 @@ def save(folder, step, size=5):
 
 
 def steps(folder):
-    return [step for step, _ in checkpoint.list_checkpoints(folder)]
+    return [step for step, _ in list_checkpoints(folder)]
 
 
 def test_what_is_saved_comes_back_to_the_bit(tmp_path):

@@ -1,26 +1,41 @@
-"""Step times are compared within rounds, and the steps are real ones in both forms."""
+"""Step times are compared within rounds, and both forms of forced weights are timed on steps that really train."""
 
-import csv
 import time
 
 import numpy as np
 import pytest
 import torch
 
-from mpdit.__main__ import main
+from mpdit.experiment.columns import COST
 from mpdit.model.dit import create_model
 from mpdit.model.flops import flops
 from mpdit.training import step_time
 from mpdit.training.step import TrainingBatch
 
 
-def tiny(letter="E", modulation="scale_shift", **fields):
-    return create_model("DiT-Nano/2", letter, modulation, input_size=8, in_channels=1, num_classes=10, seed=0, **fields)
+def tiny(config="E", modulation="scale_shift", **fields):
+    return create_model("DiT-Nano/2", config, modulation, input_size=8, in_channels=1, num_classes=10, seed=0, **fields)
+
+
+def measure(modulation, configs, rounds):
+    """Measure the step times of the models that `tiny` makes."""
+    return step_time.measure(
+        "DiT-Nano/2",
+        modulation,
+        configs,
+        shape=(1, 8, 8),
+        num_classes=10,
+        batch_size=2,
+        rounds=rounds,
+        precision="float32",
+        device=torch.device("cpu"),
+        compile=False,
+    )
 
 
 def batch(n=4):
-    draw = torch.Generator().manual_seed(0)
-    x0, noise = (torch.randn(n, 1, 8, 8, generator=draw) for _ in range(2))
+    random = torch.Generator().manual_seed(0)
+    x0, noise = (torch.randn(n, 1, 8, 8, generator=random) for _ in range(2))
     return TrainingBatch(x0, noise, torch.arange(n) * 200, torch.arange(n))
 
 
@@ -32,7 +47,7 @@ def test_variants_take_turns_in_a_rotating_order():
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 4, "b": 4, "c": 4}
 
 
-def test_a_machine_that_slows_down_changes_no_ratio(monkeypatch):
+def test_a_machine_that_slows_down_does_not_change_the_ratios(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     calls = []
@@ -49,18 +64,18 @@ def test_a_machine_that_slows_down_changes_no_ratio(monkeypatch):
     assert step_time.relative_time(times["b"], times["a"]) == pytest.approx((1.25, 1.25, 1.25))
 
 
-def test_interval_of_the_median_covers_it():
+def test_the_interval_covers_the_median_as_often_as_stated():
     assert step_time.relative_time([3, 1, 2, 6, 5, 4], [1] * 6) == (3.5, 1, 6)
-    assert step_time.relative_time(range(1, 41), [1] * 40) == (20.5, 14, 27)  # tables of the sign test
+    assert step_time.relative_time(range(1, 41), [1] * 40) == (20.5, 14, 27)  # from tables of the sign test
     assert step_time.relative_time([2, 1, 3], [1] * 3) == (2, 1, 3)
-    draws = np.random.default_rng(0).lognormal(0.1, 0.5, (2000, 25))
-    bounds = [step_time.relative_time(ratios, np.ones(25))[1:] for ratios in draws]
+    samples = np.random.default_rng(0).lognormal(0.1, 0.5, (2000, 25))
+    bounds = [step_time.relative_time(ratios, np.ones(25))[1:] for ratios in samples]
     covered = np.mean([low <= np.exp(0.1) <= high for low, high in bounds])
     assert 0.95 <= covered < 0.975
 
 
-def test_textbook_and_cheap_form_make_the_same_steps():
-    """So that what is compared in time is the same training."""
+def test_the_textbook_and_the_cheap_form_take_the_same_steps():
+    """What is compared in time is therefore the same training."""
     cheap, textbook = tiny("E"), tiny("E", weights="normalized")
     before = {name: parameter.detach().clone() for name, parameter in cheap.named_parameters()}
     steps = [step_time.step_on_batch(cheap, batch()), step_time.step_on_batch(textbook, batch(), textbook=True)]
@@ -78,9 +93,9 @@ def test_textbook_and_cheap_form_make_the_same_steps():
     assert moved > 10
 
 
-@pytest.mark.parametrize(("letter", "textbook"), [("A", False), ("C", False), ("C", True)])
-def test_only_the_textbook_form_forces_stored_rows(letter, textbook):
-    model = tiny(letter)
+@pytest.mark.parametrize(("config", "textbook"), [("A", False), ("C", False), ("C", True)])
+def test_only_the_textbook_form_forces_stored_rows(config, textbook):
+    model = tiny(config)
     step = step_time.step_on_batch(model, batch(), textbook=textbook)
     rows = model.blocks[0].mlp.up.weight
     start = rows.detach().norm(dim=1)
@@ -91,32 +106,18 @@ def test_only_the_textbook_form_forces_stored_rows(letter, textbook):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-# --- The stage ---
+# --- Rows of cost.csv ---
 
 
-@pytest.fixture
-def run(tmp_path, tiny_latents):
-    """A function that runs the stage with more options: its rows, or its exit status where that is not 0."""
-
-    def call(*options):
-        output = tmp_path / "cost.csv"
-        common = ["--latents", str(tiny_latents), "--batch-size", "2", "--rounds", "6"]
-        status = main(["cost", *common, "--output", str(output), "--device", "cpu", *options])
-        if status:
-            return status
-        with open(output, newline="") as file:
-            return list(csv.DictReader(file))
-
-    return call
-
-
-def test_cost_of_letters_and_modulations(run, monkeypatch):
+def test_forced_weights_give_a_row_per_form_and_all_are_relative_to_the_baseline(monkeypatch):
     seconds = {("A", "cheap"): 2.0, ("C", "cheap"): 2.4, ("E", "cheap"): 2.1, ("E", "textbook"): 2.6}
     slower = {"scale_shift": 1, "scale_rotate": 1.5}
+    timed = []
 
     def step_times(variants, rounds):
         for step in variants.values():
             step()
+        timed.extend(variants)
         return {
             variant: [
                 slower[variant.modulation] * seconds[variant.config, variant.form] * (1 + i) for i in range(rounds)
@@ -134,44 +135,33 @@ def test_cost_of_letters_and_modulations(run, monkeypatch):
             forms.append((model.config.weights, textbook)) or step_on_batch(model, batch, textbook=textbook, **options)
         ),
     )
-    rows = run("--variants", "DiT-Nano/2:scale_shift:A,C,E", "DiT-Nano/2:scale_rotate:A,C,E")
-    assert [(row["modulation"], row["config"], row["form"]) for row in rows] == [
-        (modulation, *variant) for modulation in ("scale_shift", "scale_rotate") for variant in seconds
-    ]
-    made = [("plain", False), ("normalized", False), ("forced", False), ("normalized", True)]
-    assert forms == [*made, ("plain", False), *made]  # the second time with scale_shift's A beside them
-    for row in rows:
-        model = tiny(row["config"], row["modulation"])
-        assert int(row["parameters"]) == sum(parameter.numel() for parameter in model.parameters())
-        assert int(row["flops"]) == flops(model)
-        own = slower[row["modulation"]] * seconds[row["config"], row["form"]]
-        assert float(row["step_seconds"]) == pytest.approx(own * 3.5)  # the median of 1 to 6 times it
-        assert [float(row[f"relative{bound}"]) for bound in ("", "_low", "_high")] == pytest.approx(3 * [own / 2])
-        assert (row["model"], row["rounds"], row["device"], row["threads"]) == ("DiT-Nano/2", "6", "cpu", "1")
+    for modulation in slower:
+        rows = measure(modulation, ["A", "C", "E"], rounds=6)
+        assert [(row.modulation, row.config, row.form) for row in rows] == [
+            (modulation, *variant) for variant in seconds
+        ]
+        for row in rows:
+            model = tiny(row.config, row.modulation)
+            assert row.parameters == sum(parameter.numel() for parameter in model.parameters())
+            assert row.flops == flops(model)
+            own = slower[row.modulation] * seconds[row.config, row.form]
+            assert row.step_seconds == pytest.approx(own * 3.5)  # the median of 1 to 6 times it
+            assert [row.relative, row.relative_low, row.relative_high] == pytest.approx(3 * [own / 2])
+            assert (row.model, row.rounds, row.device) == ("DiT-Nano/2", 6, "cpu")
+    expected = [("plain", False), ("normalized", False), ("forced", False), ("normalized", True)]
+    assert forms == [*expected, ("plain", False), *expected]  # the second time with scale_shift's Config A beside them
+    assert timed.count(step_time.BASELINE) == 2
 
 
-def test_cost_is_measured(run):
-    baseline, other = run("--variants", "DiT-Nano/2:scale_shift:A,B")
-    assert (baseline["relative"], baseline["relative_high"]) == ("1.0000", "1.0000")
-    assert float(other["relative_low"]) <= float(other["relative"]) <= float(other["relative_high"])
-    assert float(other["relative_low"]) < float(other["relative_high"])
-    assert 0 < float(other["step_seconds"]) < 5
+def test_the_baseline_is_timed_even_where_it_gets_no_row():
+    (row,) = measure("scale_shift", ["B"], rounds=6)
+    assert row.config == "B"
+    assert row.relative_low < row.relative_high
+    assert row.relative_low <= row.relative <= row.relative_high
+    assert 0 < row.step_seconds < 5
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--variants", "DiT-Nano/2:scale_shift:A,F"], "A,F: unknown config 'F'"),
-        (["--variants", "DiT-Nano/2:twist:A"], "twist:A: unknown modulation 'twist': must be one of scale, shift"),
-        (["--variants", "DiT-Nano/2:A"], "--variants: DiT-Nano/2:A: must be MODEL:MODULATION:CONFIGS"),
-        (["--rounds", "5"], "--rounds: 5: must be at least 6"),
-        (["--variants", "DiT-Nano/2:scale:A", "DiT-Q/2:scale:A"], "unknown model 'DiT-Q/2'"),
-        (["--batch-size", "0"], "--batch-size: 0: must be at least 1"),
-        (["--latents", "nowhere"], "nowhere: no such folder"),
-    ],
-)
-def test_cost_names_what_is_wrong(run, capsys, options, message):
-    assert run(*([] if "--variants" in options else ["--variants", "DiT-Nano/2:scale_shift:A"]), *options) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+def test_a_row_has_the_columns_of_cost_csv():
+    row = step_time.StepTime("DiT-S/2", "E", "scale", "cheap", 10, 20, 0.123456789, 1.04567, 1.0, 1.1, 40, "cpu", 1)
+    assert tuple(row.cells()) == COST.names
+    assert (row.cells()["step_seconds"], row.cells()["relative"], row.cells()["flops"]) == ("0.123457", "1.0457", "20")

@@ -10,7 +10,7 @@ import torch
 from helpers.effort import EFFORT
 from helpers.tiny_runs import assert_same_run, make_spec, train_in, write_latents
 
-from mpdit.training.checkpoint import list_checkpoints
+from mpdit.experiment.run_files import list_checkpoints
 
 KILLS = 20 * min(EFFORT, 5)
 STEPS = 20 * KILLS

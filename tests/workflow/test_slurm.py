@@ -24,7 +24,7 @@ from helpers.projects import TINY, make_project
 from helpers.slurm_cluster import ask, cluster
 from helpers.tiny_runs import assert_same_run, environment
 
-from mpdit.training.checkpoint import list_checkpoints
+from mpdit.experiment.run_files import list_checkpoints
 
 pytestmark = pytest.mark.slow
 
