@@ -8,7 +8,8 @@ r, and those further apart r to the power of their distance; the two terms of a 
 
 import torch
 
-from mpdit.model.layers import EMBEDDING_BLEND, RESIDUAL_BLEND, Attention, Linear, activate, magnitude, mp_sum
+from mpdit.model.embeddings import EMBEDDING_BLEND
+from mpdit.model.layers import RESIDUAL_BLEND, Attention, Linear, activate, magnitude, mp_sum
 from mpdit.model.modulation import rotate
 from mpdit.system.seeds import generator
 

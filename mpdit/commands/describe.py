@@ -134,4 +134,4 @@ def magnitudes(model: "DiT", images: int, correlation: float, seed: int) -> dict
     y = torch.randint(model.num_classes + 1, (images,), generator=random)
     with torch.inference_mode(), probes(model) as recorded:
         model(x, t, y)
-    return recorded.take()
+    return recorded.pop_all()

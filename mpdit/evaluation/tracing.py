@@ -128,7 +128,7 @@ def _measure(model: DiT, batches: Sequence[tuple[Tensor, Tensor]], timesteps: Se
                 noise = torch.randn(x0.shape, generator=random).to(x0.device)
                 t = torch.full_like(labels, timestep)
                 model(diffusion.add_noise(x0, noise, t), t, labels)
-            for (block, site), value in magnitudes.take().items():
+            for (block, site), value in magnitudes.pop_all().items():
                 kind = "angle" if site.endswith("_angle") else "activation"
                 rows.append(TracedMagnitude(kind, block, site, value, timestep))
     for kind, values in (("weight", weight_magnitudes(model)), ("gain", gains(model))):
@@ -148,7 +148,7 @@ def _measure_correlated(model: DiT, images: int, timesteps: Sequence[int]) -> li
                 model(x, torch.full_like(labels, timestep), labels)
                 rows += [
                     TracedMagnitude("correlated", block, site, value, timestep, correlation)
-                    for (block, site), value in magnitudes.take().items()
+                    for (block, site), value in magnitudes.pop_all().items()
                     if not site.endswith("_angle")
                 ]
     return rows

@@ -1,7 +1,8 @@
-"""The Diffusion Transformer of every letter, size and modulation."""
+"""The Diffusion Transformer in every configuration, size and modulation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -11,22 +12,8 @@ from torch.nn import functional as F
 from ..experiment.ladder import Config, parse_model, resolve
 from ..system.errors import UserError
 from ..system.seeds import generator
-from .layers import (
-    EMBEDDING_BLEND,
-    MLP,
-    Attention,
-    Embedding,
-    Linear,
-    Rows,
-    TimeEmbedding,
-    ZeroLinear,
-    activate,
-    gated_sum,
-    layer_norm,
-    mp_sum,
-    position_encoding,
-    unit_rows,
-)
+from .embeddings import EMBEDDING_BLEND, Embedding, TimeEmbedding, position_encoding
+from .layers import MLP, Attention, Linear, Rows, ZeroLinear, activate, gated_sum, layer_norm, mp_sum, unit_rows
 from .modulation import MODULATIONS, scale_shift
 
 
@@ -38,8 +25,11 @@ class Block(nn.Module):
     """Attention, then an MLP, each modulated by the condition and added to the residual stream.
 
     x <- x (+) gate * layer(modulate(norm(x))), with gate = gate_offset + head. `modulation` holds the heads of both
-    branches in one matrix; `head_names` are its parts, in the order of `modulation.sizes` and `modulation.gain`.
+    branches in one matrix; `head_names` names its parts in the order of `modulation.sizes` and `modulation.gain`.
     """
+
+    attention_base: Rows | None
+    mlp_base: Rows | None
 
     def __init__(self, width: int, heads: int, modulation: str, config: Config):
         super().__init__()
@@ -57,26 +47,26 @@ class Block(nn.Module):
             self.mlp_base = Rows(kind.base, width, config.weights, initial="unit")
 
     def heads(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of all heads, in the order of `head_names`: each (N, 1, outputs), zero at the start."""
+        """The outputs of all heads in the order of `head_names`, each (N, 1, outputs); zero at initialization."""
         return self.modulation(condition).unsqueeze(1).split(self.modulation.sizes, dim=-1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x (N, T, D), condition (N, D), after its activation -> (N, T, D)."""
+        """Tokens x (N, T, D) and the activated condition (N, D) -> tokens (N, T, D)."""
         heads = self.heads(condition)
         half = len(heads) // 2
         x = self._branch(x, self.attention, heads[:half], self.attention_base)
         return self._branch(x, self.mlp, heads[half:], self.mlp_base)
 
-    def _branch(self, x: Tensor, layer: nn.Module, heads: tuple[Tensor, ...], base: Rows | None) -> Tensor:
-        *heads, gate = heads
-        y = layer(self.apply_modulation(self.norm(x), heads, None if base is None else base.rows()))
+    def _branch(self, x: Tensor, layer: nn.Module, heads: Sequence[Tensor], base: Rows | None) -> Tensor:
+        *parameters, gate = heads
+        y = layer(self.apply_modulation(self.norm(x), parameters, None if base is None else base.rows()))
         return gated_sum(x, y, gate + self.gate_offset if self.gate_offset else gate, self.sums)
 
 
 class FinalLayer(nn.Module):
-    """Tokens (N, T, D) -> patches (N, T, 2 C p^2), zero at the start: first the noise prediction, then the variance.
+    """Tokens (N, T, D) -> patches (N, T, 2 C p^2): the noise prediction, then the variance; zero at initialization.
 
-    Scale and shift under every modulation: rotation replaces the shift heads of the blocks only.
+    Modulated by scale and shift whatever the modulation, as rotation replaces the shift heads of the blocks only.
     """
 
     def __init__(self, width: int, values: int, config: Config):
@@ -98,13 +88,17 @@ class DiT(
     paper_url="https://arxiv.org/abs/2505.19122",
     tags=["diffusion", "class-conditional-image-generation"],
 ):
-    """A Diffusion Transformer whose features are declared by the fields of `configs.Config`.
+    """A Diffusion Transformer whose features are declared by the fields of `experiment.ladder.Config`.
 
-    Every argument is a plain value, so `config.json` of a saved model holds the resolved letter: it loads as it was
-    trained even if the letter is redefined later. `create_model` fills them in by name.
+    Every argument is a plain value, so the `config.json` of a saved model holds the resolved configuration: the model
+    loads as it was trained even if that configuration of the ladder is redefined later. `create_model` fills in the
+    arguments by name.
 
-    Raises UserError (a ValueError) that names the argument which does not fit.
+    Raises:
+        UserError (a ValueError): an argument is invalid; the message names it.
     """
+
+    position: Tensor  # fixed, (T, D)
 
     def __init__(
         self,
@@ -136,19 +130,20 @@ class DiT(
 
         patch_values = patch_size**2 * in_channels
         side = input_size // patch_size
-        # The last input is a constant one: the column of the bias (EDM2, appendix B.3).
+        # The last input is a constant 1, so that its column of the weight is the bias (EDM2, appendix B.3).
         self.patch_embedding = Linear(patch_values + 1, width, weights)
         self.register_buffer("position", position_encoding(side, width, pos_center, embeddings), persistent=False)
         self.time_embedding = TimeEmbedding(width, activation, embeddings, weights)
-        self.label_embedding = Embedding(num_classes + 1, width, weights)  # the last row: no label
+        self.label_embedding = Embedding(num_classes + 1, width, weights)  # last row: no label
         self.blocks = nn.ModuleList(Block(width, heads, modulation, config) for _ in range(depth))
         self.final = FinalLayer(width, patch_values, config)
         self.initialize()
 
     def initialize(self, seed: int | None = None) -> "DiT":
-        """Draw all weights anew: each tensor from its own generator keyed by (seed, name), or from torch's global one.
+        """Draw new weights: each tensor from its own generator keyed by (seed, name), or all from torch's global one.
 
-        With a seed, tensors of the same name are the same draw in every letter, but for their form.
+        With a seed, tensors of the same name come from the same draw in every configuration, up to how their rows are
+        stored.
         """
         for name, module in self.named_modules():
             if isinstance(module, Rows):
@@ -156,12 +151,12 @@ class DiT(
         return self
 
     def condition(self, t: Tensor, y: Tensor) -> Tensor:
-        """The condition vector of timesteps t (N,) and labels y (N,): (N, D), of unit magnitude for MP letters."""
+        """The condition of timesteps t (N,) and labels y (N,): (N, D), of unit magnitude if sums are MP sums."""
         time, label = self.time_embedding(t), self.label_embedding(y)
         return mp_sum(time, label, EMBEDDING_BLEND) if self.config.sums == "mp" else time + label
 
     def embed(self, x: Tensor) -> Tensor:
-        """Latents (N, C, H, W) -> tokens (N, T, D) with their positions, row by row."""
+        """Latents (N, C, H, W) -> tokens (N, T, D) in row-major order, with their positions added."""
         p = self.patch_size
         x = x.unflatten(2, (-1, p)).unflatten(4, (-1, p))  # (N, C, h, p, w, p)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (N, T, C p^2)
@@ -169,11 +164,18 @@ class DiT(
         return mp_sum(x, self.position, EMBEDDING_BLEND) if self.config.sums == "mp" else x + self.position
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Predict the noise in x and its variance.
+        """Predict the noise in x and the variance of the denoising step.
 
-        x (N, C, H, W) noisy latents; t (N,) timesteps; y (N,) int64 labels, `num_classes` for no label.
-        Returns (N, 2C, H, W): the noise in the first C channels, the variance's interpolation in the rest.
-        Raises ValueError if x has another shape than the model was made for.
+        Args:
+            x: noisy latents (N, C, H, W).
+            t: timesteps (N,).
+            y: labels (N,) int64; `num_classes` means no label.
+
+        Returns:
+            (N, 2C, H, W): the noise, then where the log variance lies between its bounds (see `Diffusion`).
+
+        Raises:
+            ValueError: x does not have the shape that the model was built for.
         """
         size, p = self.input_size, self.patch_size
         if x.shape[1:] != (self.in_channels, size, size):
@@ -187,7 +189,7 @@ class DiT(
         return patches.permute(0, 3, 1, 4, 2, 5).reshape(-1, 2 * self.in_channels, size, size)
 
     def sphere_rows(self, weights: str = "forced") -> dict[str, nn.Parameter]:
-        """Matrices (rows, n), by name, that are stored in the form `weights` of `layers.Rows`; `forced`: unit rows."""
+        """The matrices (rows, n), by name, that `layers.Rows` stores in the form `weights`, by default unit rows."""
         return {
             f"{name}.weight": module.weight
             for name, module in self.named_modules()
@@ -196,7 +198,7 @@ class DiT(
 
     @torch.no_grad()
     def normalize_weights(self) -> "DiT":
-        """Put forced rows back on the unit sphere, as after loading an average of weights."""
+        """Scale forced rows back to norm 1, as is needed after loading averaged weights; returns the model."""
         for weight in self.sphere_rows().values():
             weight.copy_(unit_rows(weight))
         return self
@@ -204,19 +206,22 @@ class DiT(
 
 def create_model(
     name: str,
-    config: str | dict | Config = "E",
+    config: str | dict[str, Any] | Config = "E",
     modulation: str = "scale_shift",
     *,
     input_size: int = 16,
     in_channels: int = 4,
     num_classes: int = 1000,
     seed: int | None = None,
-    **overrides,
+    **overrides: Any,
 ) -> DiT:
-    """The model `name` (`DiT-SIZE/PATCH`, see `configs.MODELS`) in a letter of the ladder or any other Config.
+    """The model `name` (`DiT-SIZE/PATCH`, one of `ladder.MODELS`) in a configuration of the ladder or any other.
 
-    Any field of Config may be replaced by keyword, such as `activation="mp_leaky_relu"`. Weights come from torch's
-    global generator, or are a function of `seed` alone. Raises UserError (a ValueError) that names what is wrong.
+    Any field of Config may be replaced by keyword, such as `activation="mp_leaky_relu"`. Weights are a function of
+    `seed` alone or, without one, come from torch's global generator.
+
+    Raises:
+        UserError (a ValueError): a name or an argument is invalid; the message names it.
     """
     size, patch_size = parse_model(name)
     config = resolve(config)
@@ -243,7 +248,9 @@ def model_of_run(spec: Mapping, latents) -> DiT:
     return create_model(spec["model"], spec["fields"], spec["modulation"], **shape, seed=spec["seed"])
 
 
-def _check_shape(depth, width, heads, patch_size, input_size, in_channels, num_classes) -> None:
+def _check_shape(
+    depth: int, width: int, heads: int, patch_size: int, input_size: int, in_channels: int, num_classes: int
+) -> None:
     counts = {"depth": depth, "heads": heads, "patch_size": patch_size, "in_channels": in_channels}
     for name, value in {**counts, "width": width, "input_size": input_size, "num_classes": num_classes}.items():
         if not isinstance(value, int) or value < 1:

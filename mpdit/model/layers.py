@@ -1,10 +1,12 @@
 """Magnitude-preserving primitives, one per lemma or equation of the paper (arXiv 2505.19122).
 
-The expected magnitude of a random x in R^n is M[x] = sqrt((1/n) sum_i E[x_i^2]). A layer f preserves magnitude if
-M[f(x)] = M[x] for independent features. Shapes: N images, T tokens, D features, H heads.
+The expected magnitude of a random x in R^n is M[x] = sqrt((1/n) sum_i E[x_i^2]) (Definition 1). A layer f preserves
+magnitude if M[f(x)] = M[x] for independent features. Shapes: N images, T tokens, D features, H heads.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,25 +14,23 @@ from torch.nn import functional as F
 
 SILU_RMS = 0.5964692111227136  # sqrt(E[silu(z)^2]) for z ~ N(0, 1), by quadrature
 LEAKY_SLOPE = 0.2
-RESIDUAL_BLEND = 0.3  # t of the MP sum in blocks, and
-EMBEDDING_BLEND = 0.5  # where embeddings are summed (EDM2, Table 6)
-TIME_FEATURES = 256
-INITIAL_STD = 0.02  # of embeddings that are not magnitude preserving (DiT)
-NORM_EPS = 1e-6  # LayerNorm (DiT)
-HEAD_EPS = 1e-8  # cosine attention
+RESIDUAL_BLEND = 0.3  # t of the MP sum in blocks (EDM2, Table 6)
+INITIAL_STD = 0.02  # standard deviation of embeddings that are not magnitude-preserving (DiT)
+NORM_EPS = 1e-6  # epsilon of LayerNorm (DiT)
+HEAD_EPS = 1e-8  # epsilon of cosine attention
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """x in float32 if it is in half precision, else x itself: normalisations are never done in half precision."""
+    """x in float32 if it is in half precision, else x itself, because nothing is normalized in half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def magnitude(x: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
-    """Root mean square of x, over all of it or over `dim`: the estimate of M[x] (Definition 1)."""
+    """Root mean square of x over all values or over `dim`: the estimate of M[x] (Definition 1)."""
     return at_least_float32(x).square().mean(dim).sqrt()
 
 
-# --- Linear layers and embeddings (Lemma 3) ---
+# --- Linear layers (Lemma 3) ---
 
 
 def unit_rows(weight: Tensor) -> Tensor:
@@ -39,13 +39,13 @@ def unit_rows(weight: Tensor) -> Tensor:
 
 
 class Rows(nn.Module):
-    """A matrix of `count` row vectors in R^n in one of three forms (`weights`):
+    """A matrix of `count` row vectors in R^n. `weights` says how rows are stored and used:
 
-    plain       used as they are; drawn by `initial`: xavier (uniform), normal (standard deviation 0.02), zero, or
-                unit (each row normal with expected norm 1)
-    normalized  stored at norm sqrt(n) at the start, divided by their norm in every forward pass, differentiably (EDM2,
-                equation 66). The gradient is then tangent to the sphere, so the stored norm can only grow.
-    forced      stored at norm 1 and used as they are; `optimizer.ForcedNormalization` keeps them there
+    plain       used as stored; initialized by `initial`: xavier (uniform), normal (standard deviation 0.02), zero, or
+                unit (normal rows of expected norm 1)
+    normalized  stored at norm sqrt(n) at first, and divided by their norm in every forward pass, differentiably (EDM2,
+                eq. 66); the gradient is then tangent to the sphere, so the stored norm can only grow
+    forced      stored at norm 1 and used as stored; `training.forced_norm.ForcedNormalization` keeps the norm at 1
     """
 
     def __init__(self, count: int, n: int, weights: str, initial: str = "xavier"):
@@ -55,7 +55,7 @@ class Rows(nn.Module):
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator | None = None) -> None:
-        """Draw the rows anew on the CPU from `generator`, or from torch's global one."""
+        """Draw new rows on the CPU from `generator`, or from torch's global one."""
         count, n = self.weight.shape
         if self.weight.is_meta:
             return
@@ -72,7 +72,7 @@ class Rows(nn.Module):
                 self.weight.copy_(unit_rows(rows) * {"normalized": n**0.5, "forced": 1.0}[self.weights])
 
     def rows(self) -> Tensor:
-        """The rows as the forward pass uses them: (count, n), of norm 1 unless they are plain."""
+        """The rows (count, n) as the forward pass uses them: of norm 1 unless they are plain."""
         return unit_rows(self.weight) if self.weights == "normalized" else self.weight
 
     def extra_repr(self) -> str:
@@ -80,13 +80,13 @@ class Rows(nn.Module):
 
 
 class Linear(Rows):
-    """y = W x without a bias (Lemma 3: with rows of norm 1, M[y] = M[x]). (..., n) -> (..., m)."""
+    """y = W x without a bias, (..., n) -> (..., m). With rows of norm 1, M[y] = M[x] (Lemma 3)."""
 
     def __init__(self, n: int, m: int, weights: str, initial: str = "xavier"):
         super().__init__(m, n, weights, initial)
 
     def forward(self, x: Tensor, multiplier: float = 1.0) -> Tensor:
-        """In the precision of the weight, or of autocast. `multiplier` scales the output, by way of the weight."""
+        """In the precision of the weight or of autocast. `multiplier` scales the output, by scaling the weight."""
         rows = self.rows()
         return F.linear(x.to(rows.dtype), rows if multiplier == 1.0 else rows * multiplier)
 
@@ -94,17 +94,19 @@ class Linear(Rows):
 class ZeroLinear(Linear):
     """A linear layer whose output starts at zero: (..., n) -> (..., sum(sizes)).
 
-    Rows of norm 1 cannot be zero, so there each part of the output, of the given `sizes`, has a learned scalar gain
-    that starts at 0; plain rows just start at 0 and have no gains.
+    Rows of norm 1 cannot be zero, so each part of the output, of the given `sizes`, has a learned scalar gain that
+    starts at 0. Plain rows start at 0 themselves and have no gains.
     """
+
+    part: Tensor
 
     def __init__(self, n: int, sizes: tuple[int, ...], weights: str):
         super().__init__(n, sum(sizes), weights, initial="zero")
         self.sizes = sizes
-        self.gain = None
+        self.gain: nn.Parameter | None = None
         if weights != "plain":
             self.gain = nn.Parameter(torch.empty(len(sizes)))
-            # Neighbouring outputs that share a gain are scaled as one unit.
+            # Neighboring outputs that share a gain are scaled as one unit.
             self.unit = math.gcd(*sizes)
             part = [index for index, size in enumerate(sizes) for _ in range(size // self.unit)]
             self.register_buffer("part", torch.tensor(part), persistent=False)
@@ -115,66 +117,54 @@ class ZeroLinear(Linear):
         if self.gain is not None:
             self.gain.zero_()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # gains in place of a multiplier
         y = at_least_float32(super().forward(x))
         if self.gain is None:
             return y
         return (y.unflatten(-1, (-1, self.unit)) * self.gain[self.part].unsqueeze(-1)).flatten(-2)
 
 
-class Embedding(Rows):
-    """A table of `count` vectors: (N,) int64 -> (N, D). Rows of norm 1 are multiplied by sqrt(D): magnitude 1."""
-
-    def __init__(self, count: int, width: int, weights: str):
-        super().__init__(count, width, weights, initial="normal")
-
-    def forward(self, index: Tensor) -> Tensor:
-        rows = F.embedding(index, self.weight)
-        if self.weights == "plain":
-            return rows
-        return (unit_rows(rows) if self.weights == "normalized" else rows) * self.weight.shape[1] ** 0.5
-
-
 # --- Sums (Lemma 4) ---
 
 
 def mp_coefficients(t: float) -> tuple[float, float]:
-    """Weights (sqrt(1 - a), sqrt(a)) of an MP sum that blends by t: a = t^2 / ((1 - t)^2 + t^2) (EDM2, equation 88)."""
+    """Weights (sqrt(1 - a), sqrt(a)) of an MP sum with blend t: a = t^2 / ((1 - t)^2 + t^2) (EDM2, eq. 88)."""
     norm = math.hypot(1 - t, t)
     return (1 - t) / norm, t / norm
 
 
 def mp_sum(x: Tensor, y: Tensor, t: float) -> Tensor:
-    """sqrt(1 - a) x + sqrt(a) y (Lemma 4): magnitude sqrt((1 - a) M[x]^2 + a M[y]^2) if x and y are uncorrelated."""
+    """sqrt(1 - a) x + sqrt(a) y, of magnitude sqrt((1 - a) M[x]^2 + a M[y]^2) if x and y are uncorrelated (Lemma 4)."""
     keep, add = mp_coefficients(t)
     return torch.add(x * keep, y, alpha=add)
 
 
 def gated_sum(x: Tensor, y: Tensor, gate: Tensor, sums: str) -> Tensor:
-    """The residual x (+) gate * y of a block: x, y (N, T, D), gate (N, 1, D). Constants are folded into the gate."""
+    """The residual sum x (+) gate * y of a block: x, y (N, T, D), gate (N, 1, D), plain or magnitude-preserving."""
     if sums == "plain":
         return torch.addcmul(x, gate, y)
     keep, add = mp_coefficients(RESIDUAL_BLEND)
-    return (x * keep).addcmul_(gate * add, y)  # in place: one copy of the stream less
+    return (x * keep).addcmul_(gate * add, y)  # constants in the gate, and in place: one copy of x less
 
 
-# --- Activations (Lemmas 5 and 6). Each is (function, the factor that restores unit magnitude) ---
+# --- Activations (Lemmas 5 and 6): name -> (function, factor that restores the magnitude) ---
 
 
 def _leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, LEAKY_SLOPE)
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "silu": (F.silu, 1.0),
-    # Lemma 5: holds for inputs of unit magnitude only.
+    # Lemma 5: for inputs of unit magnitude only.
     "mp_silu": (F.silu, 1 / SILU_RMS),
-    # Lemma 6: holds for symmetric inputs of every magnitude, because the function is homogeneous.
+    # Lemma 6: for symmetric inputs of any magnitude, because the function is homogeneous.
     "mp_leaky_relu": (_leaky_relu, math.sqrt(2 / (1 + LEAKY_SLOPE**2))),
 }
 
 
 def activate(x: Tensor, activation: str) -> Tensor:
+    """The activation, one of ACTIVATIONS, of x, times its factor."""
     function, factor = ACTIVATIONS[activation]
     return function(x) if factor == 1.0 else function(x) * factor
 
@@ -185,11 +175,11 @@ def activate(x: Tensor, activation: str) -> Tensor:
 class _UnitMagnitude(torch.autograd.Function):
     """y = r x with r = (|x|^2 / d + eps)^(-1/2), whose gradient is r (g - y (y . g) / d).
 
-    What F.rms_norm computes, which on a CPU falls apart into operations that copy x again and again.
+    Equal to F.rms_norm, which on a CPU decomposes into many operations that each copy x.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
         r = norm.square_().div_(x.shape[-1]).add_(HEAD_EPS).rsqrt_()
         y = x * r
@@ -198,7 +188,7 @@ class _UnitMagnitude(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         y, r = ctx.saved_tensors
         g = gradient.to(y.dtype)
         radial = torch.linalg.vecdot(y, g).unsqueeze(-1)
@@ -206,22 +196,22 @@ class _UnitMagnitude(torch.autograd.Function):
 
 
 def unit_magnitude(x: Tensor) -> Tensor:
-    """Each vector of the last dimension brought to magnitude 1, that is to norm sqrt(d); in float32 inside."""
-    if x.is_cuda or torch.compiler.is_compiling():  # where it is one kernel
+    """Vectors of the last dimension scaled to magnitude 1, that is to norm sqrt(d); computed in float32 at least."""
+    if x.is_cuda or torch.compiler.is_compiling():  # here F.rms_norm is one kernel
         return F.rms_norm(x, x.shape[-1:], eps=HEAD_EPS).to(x.dtype)
     return _UnitMagnitude.apply(x)
 
 
 def layer_norm(x: Tensor) -> Tensor:
-    """LayerNorm over the last dimension, without affine parameters, in float32 at least."""
+    """LayerNorm over the last dimension without affine parameters, computed in float32 at least."""
     return F.layer_norm(at_least_float32(x), x.shape[-1:], eps=NORM_EPS)
 
 
 class Attention(nn.Module):
     """Multi-head self-attention: (N, T, D) -> (N, T, D), logits q.k / sqrt(d_head).
 
-    `cosine` (paper, section 3.2) brings q and k to norm sqrt(d_head) per head, so the logits are cosines within
-    +-sqrt(d_head); v is left as it is. Softmax makes convex combinations: no output is longer than the longest value.
+    `cosine` attention (paper, section 3.2) scales q and k to norm sqrt(d_head) per head, so that the logits are cosines
+    times sqrt(d_head); v is unchanged. Softmax weights are convex: no output is longer than the longest value vector.
     """
 
     def __init__(self, width: int, heads: int, kind: str, weights: str):
@@ -240,7 +230,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with an activation between them, four times as wide inside: (N, T, D) -> (N, T, D)."""
+    """Two linear layers around an activation, with four times the width in between: (N, T, D) -> (N, T, D)."""
 
     def __init__(self, width: int, activation: str, weights: str):
         super().__init__()
@@ -249,53 +239,5 @@ class MLP(nn.Module):
         self.down = Linear(4 * width, width, weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The activation's factor is applied by way of the weight of `down`, which is smaller than its input.
+        # The activation's factor is applied to the weight of `down`, which is smaller than its input.
         return self.down(self.activation(self.up(x)), self.multiplier)
-
-
-# --- Embeddings of time and position ---
-
-
-def time_features(t: Tensor, embeddings: str) -> Tensor:
-    """Sinusoids of timesteps t (N,) -> (N, 256) float32. `mp`: times sqrt(2), which makes their magnitude 1 exactly."""
-    half = TIME_FEATURES // 2
-    # In float64: an angle is up to 1000 times a frequency, and so is its error.
-    frequencies = torch.exp(torch.arange(half, device=t.device, dtype=torch.float64) * (-math.log(10_000) / half))
-    angles = t.float().unsqueeze(-1) * frequencies.float()
-    features = torch.cat((angles.cos(), angles.sin()), dim=-1)
-    return features * math.sqrt(2) if embeddings == "mp" else features
-
-
-class TimeEmbedding(nn.Module):
-    """Timesteps (N,) -> (N, D): sinusoids through two linear layers."""
-
-    def __init__(self, width: int, activation: str, embeddings: str, weights: str):
-        super().__init__()
-        self.activation, self.embeddings = activation, embeddings
-        self.up = Linear(TIME_FEATURES, width, weights, initial="normal")
-        self.down = Linear(width, width, weights, initial="normal")
-
-    def forward(self, t: Tensor) -> Tensor:
-        features = time_features(t, self.embeddings).to(self.up.weight.dtype)
-        return self.down(activate(self.up(features), self.activation))
-
-
-def position_encoding(side: int, width: int, pos_center: str, embeddings: str) -> Tensor:
-    """Fixed 2-D sinusoids of a grid of side x side tokens, in row-major order: (T, D) float32.
-
-    A quarter of the features each for sin and cos of row and column. `pos_center` takes out the mean over `feature`s
-    or over positions (`token`; a lone token keeps its encoding); `mp` embeddings bring each position to magnitude 1.
-    """
-    quarter = width // 4
-    frequencies = torch.exp(torch.arange(quarter, dtype=torch.float64) * (-math.log(10_000) / quarter))
-    angles = torch.arange(side, dtype=torch.float64).unsqueeze(-1) * frequencies  # (side, D/4)
-    axis = torch.cat((angles.sin(), angles.cos()), dim=-1)  # (side, D/2)
-    grid = (side, side, 2 * quarter)
-    encoding = torch.cat((axis.unsqueeze(1).expand(grid), axis.unsqueeze(0).expand(grid)), dim=-1).flatten(0, 1)
-    if pos_center == "feature":
-        encoding = encoding - encoding.mean(dim=1, keepdim=True)
-    elif pos_center == "token" and side > 1:
-        encoding = encoding - encoding.mean(dim=0, keepdim=True)
-    if embeddings == "mp":
-        encoding = F.normalize(encoding, dim=-1) * width**0.5
-    return encoding.float()

@@ -1,17 +1,13 @@
 """`mpdit describe` prints what the model is."""
 
-import math
 import re
 
 import pytest
-import torch
 
 from mpdit import create_model
 from mpdit.__main__ import main
 from mpdit.commands.describe import CORRELATIONS, magnitudes
 from mpdit.model.flops import flops
-from mpdit.model.layers import magnitude
-from mpdit.model.magnitudes import correlated_latents
 
 
 def describe(capsys, *arguments: str) -> list[str]:
@@ -54,18 +50,6 @@ def test_magnitudes_are_printed_for_every_block(capsys):
     assert float(rows[3][1]) == pytest.approx(independent[2, "attention_input"], abs=6e-4)
     correlated = magnitudes(model, 4, CORRELATIONS[-1], seed=0)
     assert float(rows[3][8]) == pytest.approx(correlated[2, "residual"], abs=6e-4)
-
-
-@pytest.mark.parametrize("correlation", [0, *CORRELATIONS])
-def test_correlated_latents(correlation):
-    """Neighbors have the requested correlation, diagonal neighbors its square, and all values have magnitude 1."""
-    x = correlated_latents((4000, 2, 4, 4), correlation, torch.Generator().manual_seed(0)).double()
-    error = 5 / math.sqrt(4000)
-    assert magnitude(x).item() == pytest.approx(1, abs=error)
-    assert (x[..., 1:, :] * x[..., :-1, :]).mean().item() == pytest.approx(correlation, abs=error)
-    assert (x[..., 1:] * x[..., :-1]).mean().item() == pytest.approx(correlation, abs=error)
-    assert (x[..., 1:, 1:] * x[..., :-1, :-1]).mean().item() == pytest.approx(correlation**2, abs=error)
-    assert (x[:, 0] * x[:, 1]).mean().item() == pytest.approx(0, abs=error)
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,8 @@ from helpers.tiny_models import awaken, inputs, tiny
 
 from mpdit import DiT, create_model
 from mpdit.experiment.ladder import LADDER, RUNGS
-from mpdit.model.layers import (
-    ACTIVATIONS,
-    Attention,
-    Rows,
-    TimeEmbedding,
-    ZeroLinear,
-    layer_norm,
-    magnitude,
-    time_features,
-)
+from mpdit.model.embeddings import TimeEmbedding, time_features
+from mpdit.model.layers import ACTIVATIONS, Attention, Rows, ZeroLinear, layer_norm, magnitude
 
 
 def built(letter: str) -> DiT:

@@ -1,4 +1,4 @@
-"""Tiny models for tests, and a way to wake their heads and gains, whose zeros would hide what they multiply."""
+"""Tiny models for tests, and random values for heads and gains, whose zeros would hide what they multiply."""
 
 from dataclasses import asdict
 
@@ -8,21 +8,22 @@ from mpdit.experiment.ladder import LADDER, MODULATIONS
 from mpdit.model.dit import DiT
 from mpdit.system.seeds import generator
 
-GRID = [(letter, modulation) for letter in LADDER for modulation in MODULATIONS]
+GRID = [(config, modulation) for config in LADDER for modulation in MODULATIONS]
 
 
-def tiny(letter: str = "E", modulation: str = "scale_shift", seed: int = 0, **changes) -> DiT:
-    """A DiT of two blocks, four tokens and three classes whose weights are a function of `seed`."""
+def tiny(config: str = "E", modulation: str = "scale_shift", seed: int = 0, **changes) -> DiT:
+    """A DiT with two blocks, four tokens and three classes, whose weights are a function of `seed`."""
     shape = {"depth": 2, "width": 16, "heads": 2, "patch_size": 2, "input_size": 4, "in_channels": 2, "num_classes": 3}
-    fields = {**shape, "modulation": modulation, **asdict(LADDER[letter]), **changes}
+    fields = {**shape, "modulation": modulation, **asdict(LADDER[config]), **changes}
     return DiT(**fields).initialize(seed)
 
 
 @torch.no_grad()
 def awaken(model: DiT, size: float = 0.3) -> DiT:
-    """Give gains, weights that start at zero and the small embeddings of A and B values that are felt, by name alone.
+    """Give gains, weights that start at zero, and the small embeddings of Configs A and B values that have an effect.
 
-    Heads come to a magnitude of about `size`, the condition of A and B to about 1.
+    The values are functions of the parameters' names. Heads get a magnitude of about `size`, the condition of Configs
+    A and B one of about 1.
     """
     for name, parameter in model.named_parameters():
         values = torch.randn(parameter.shape, generator=generator("awaken", name))
@@ -38,7 +39,7 @@ def awaken(model: DiT, size: float = 0.3) -> DiT:
 
 
 def inputs(model: DiT, count: int = 3, seed: int = 0, dtype: torch.dtype = torch.float32):
-    """(x, t, y) for `model`: unit-normal latents, any timesteps, any labels, the last one null."""
+    """Inputs (x, t, y) for `model`: unit-normal latents, random timesteps and labels, the last label null."""
     random = generator(seed, "inputs")
     x = torch.randn(count, model.in_channels, model.input_size, model.input_size, generator=random, dtype=torch.float64)
     t = torch.randint(1000, (count,), generator=random)

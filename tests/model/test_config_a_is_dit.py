@@ -1,6 +1,6 @@
-"""Letter A is DiT: a plain adaLN-Zero transformer, written anew here from the paper (arXiv 2212.09748), agrees.
+"""Config A is DiT: it agrees with an adaLN-Zero transformer written here from the paper (arXiv 2212.09748).
 
-Nothing of mpdit is used but the weights: no shared layer, no fused matrix taken apart by the same code.
+That transformer uses nothing from mpdit but the weights: no layer, and no code that splits fused matrices.
 """
 
 import math
@@ -18,7 +18,7 @@ class Attention(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, bias=False, batch_first=True)
 
     def forward(self, x):
-        return self.attention(x, x, x, need_weights=True)[0]  # with weights: the plain path, no fused kernel
+        return self.attention(x, x, x, need_weights=True)[0]  # weights: no fused kernel
 
 
 class Block(nn.Module):
@@ -42,7 +42,7 @@ class PlainDiT(nn.Module):
     def __init__(self, depth, width, heads, patch, size, channels, classes):
         super().__init__()
         self.patch, self.channels = patch, channels
-        self.embed = nn.Conv2d(channels, width, patch, stride=patch)  # its bias: the constant-one input's column
+        self.embed = nn.Conv2d(channels, width, patch, stride=patch)  # bias: column of the constant input
         self.time = nn.Sequential(nn.Linear(256, width, bias=False), nn.SiLU(), nn.Linear(width, width, bias=False))
         self.label = nn.Embedding(classes + 1, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
@@ -70,7 +70,7 @@ class PlainDiT(nn.Module):
 
 
 def sincos_2d(width: int, side: int) -> np.ndarray:
-    """Position by position, feature by feature: (T, D)."""
+    """The encoding (T, D), computed one position and feature at a time."""
     table = np.zeros((side * side, width))
     quarter = width // 4
     for row in range(side):
@@ -103,7 +103,7 @@ def transplant(model, plain: PlainDiT) -> None:
 
 @pytest.mark.parametrize("shape", [{}, {"depth": 3, "width": 48, "heads": 3, "input_size": 8, "in_channels": 4}])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float64, 1e-12)])
-def test_letter_a_is_dit(shape, dtype, tolerance):
+def test_config_a_is_dit(shape, dtype, tolerance):
     model = awaken(tiny("A", **shape), size=1.0).to(dtype)
     heads = model.blocks[0].attention.heads
     plain = PlainDiT(

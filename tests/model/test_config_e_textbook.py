@@ -1,7 +1,8 @@
-"""Letter E, written anew from the equations in one plain function: the model and its gradients agree.
+"""Config E agrees, gradients included, with one plain function written here from the equations.
 
-EDM2's textbook form (arXiv 2312.02696, appendix B): rows are divided by their norm wherever they are used. Numbers,
-not names: 0.3 and 0.5 are the blends of MP sums, 0.5964692 is the magnitude of SiLU of a unit normal.
+The function is EDM2's textbook form (arXiv 2312.02696, appendix B), in which rows are divided by their norm wherever
+they are used. It has numbers in place of names: 0.3 and 0.5 are the blends of MP sums, and 0.5964692 is the magnitude
+of SiLU of a unit normal.
 """
 
 import math
@@ -28,7 +29,7 @@ def unit(x):
 
 
 def heads(condition, weight, gain):
-    """Each head times its own gain, from one matrix: (N, 1, D) each."""
+    """All heads (N, 1, D), from one matrix, each times its own gain."""
     return [g * head.unsqueeze(1) for g, head in zip(gain, linear(condition, weight).chunk(len(gain), -1), strict=True)]
 
 
@@ -41,18 +42,18 @@ def attention(x, qkv, out, count):
 
 
 def plain_e(p: dict, x, t, y, patch: int, depth: int, count: int):
-    """The output of E with scale and shift; `p`: parameters by name."""
+    """The output of Config E with scale and shift; `p` holds the parameters by name."""
     n, channels, size, _ = x.shape
     side, width = size // patch, p["patch_embedding.weight"].shape[0]
-    # patches, row by row, with a constant one
+    # patches in row-major order, with a constant input 1
     tokens = torch.stack([
         torch.cat((x[:, :, i : i + patch, j : j + patch].flatten(1), torch.ones(n, 1, dtype=x.dtype)), 1)
         for i in range(0, size, patch) for j in range(0, size, patch)
     ], 1)  # fmt: skip
-    # positions: sin and cos of rows and columns, centred over positions, then of magnitude one
+    # positions: sin and cos of rows and columns, centered over positions, then scaled to magnitude one
     frequencies = 1 / 10_000 ** (torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    place = torch.cartesian_prod(torch.arange(side), torch.arange(side)).double()
-    rows, columns = (place[:, axis, None] * frequencies for axis in (0, 1))
+    grid = torch.cartesian_prod(torch.arange(side), torch.arange(side)).double()
+    rows, columns = (grid[:, axis, None] * frequencies for axis in (0, 1))
     position = torch.cat((rows.sin(), rows.cos(), columns.sin(), columns.cos()), 1)
     position = unit(position - position.mean(0)) * math.sqrt(width)
     tokens = blend(linear(tokens, p["patch_embedding.weight"]), position, 0.5)
@@ -77,7 +78,7 @@ def plain_e(p: dict, x, t, y, patch: int, depth: int, count: int):
 
 
 @pytest.mark.parametrize("shape", [{}, {"depth": 3, "width": 48, "heads": 3, "input_size": 8, "in_channels": 4}])
-def test_letter_e_is_its_equations(shape):
+def test_config_e_equals_its_equations(shape):
     model = awaken(tiny("E", **shape)).double().normalize_weights()
     x, t, y = inputs(model, count=4, dtype=torch.float64)
     parameters = {name: parameter.detach().clone().requires_grad_() for name, parameter in model.named_parameters()}
@@ -91,6 +92,6 @@ def test_letter_e_is_its_equations(shape):
     rows = model.sphere_rows()
     for name, parameter in model.named_parameters():
         gradient = parameter.grad
-        if name in rows:  # tangent to the sphere, as autograd has it where rows are divided by their norm
+        if name in rows:  # project it onto the sphere's tangent space, as differentiating the division by the norm does
             gradient = gradient - parameter * (parameter * gradient).sum(1, keepdim=True)
         torch.testing.assert_close(gradient, parameters[name].grad, rtol=1e-3, atol=1e-4 * gradient.abs().max().item())

@@ -1,4 +1,4 @@
-"""The noise process and the hybrid loss, against closed-form Gaussians and against diffusers."""
+"""The noise process and the hybrid loss, compared with closed-form Gaussians and with diffusers."""
 
 import math
 
@@ -15,7 +15,7 @@ ALPHAS = (1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)).tolist()
 
 
 def batch(t, channels=3, seed=0):
-    """x0, noise, t and a model's output for these time steps; the predicted noise is off by about 0.1."""
+    """x0, noise, t and a model's output for these timesteps; the predicted noise is off by about 0.1."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(t), channels, 4, 4)
     x0, noise = (torch.randn(shape, generator=generator) for _ in range(2))
@@ -27,8 +27,8 @@ def losses(x0, noise, t, output):
     return DIFFUSION.losses(output, x0, DIFFUSION.add_noise(x0, noise, t), noise, t)
 
 
-def test_noise_is_added_as_by_a_chain_of_single_steps():
-    """x_t = sqrt(a) x_{t-1} + sqrt(1 - a) e, step by step in float64: mean and variance of the whole chain."""
+def test_add_noise_equals_a_chain_of_single_steps():
+    """Mean and variance after the steps x_t = sqrt(a) x_{t-1} + sqrt(1 - a) e, one at a time in float64."""
     mean, variance, at = 1.0, 0.0, {}
     for step, alpha in enumerate(ALPHAS):
         mean, variance = math.sqrt(alpha) * mean, alpha * variance + 1 - alpha
@@ -40,24 +40,24 @@ def test_noise_is_added_as_by_a_chain_of_single_steps():
     assert torch.allclose(DIFFUSION.add_noise(zero, one, t)[:, 0, 0, 0], sigma.float(), rtol=1e-6)
 
 
-def test_posterior_is_bayes_rule():
-    """q(x_{t-1} | x_t, x_0) is prior times likelihood: precisions add (float64, from the alphas alone)."""
+def test_posterior_follows_bayes_rule():
+    """q(x_{t-1} | x_t, x_0) is prior times likelihood, so precisions add (float64, from the alphas only)."""
     x0, x_t = 0.7, -0.4
     for t in (1, 2, 10, 500, 999):
         before = math.prod(ALPHAS[:t])
         prior_mean, prior_variance = math.sqrt(before) * x0, 1 - before
         precision = 1 / prior_variance + ALPHAS[t] / (1 - ALPHAS[t])
         mean = (prior_mean / prior_variance + math.sqrt(ALPHAS[t]) * x_t / (1 - ALPHAS[t])) / precision
-        found, log_variance = DIFFUSION.posterior(
+        posterior_mean, log_variance = DIFFUSION.posterior(
             torch.full((1, 1, 1, 1), x0), torch.full((1, 1, 1, 1), x_t), torch.tensor([t])
         )
-        assert found.item() == pytest.approx(mean, rel=1e-5)
+        assert posterior_mean.item() == pytest.approx(mean, rel=1e-5)
         assert log_variance.item() == pytest.approx(-math.log(precision), abs=1e-5)
 
 
 @pytest.mark.parametrize("t", [1, 2, 30, 500, 998, 999])
 def test_variational_term_is_the_closed_form_divergence(t):
-    """Against torch.distributions in float64, with alphas and means built here from the definitions."""
+    """Compared with torch.distributions in float64, with alphas and means computed here from their definitions."""
     x0, noise, steps, output = batch([t] * 5)
     x0, noise, output = x0.double(), noise.double(), output.double()
     before, after, alpha = math.prod(ALPHAS[:t]), math.prod(ALPHAS[: t + 1]), ALPHAS[t]
@@ -79,13 +79,13 @@ def test_variational_term_is_the_closed_form_divergence(t):
     assert torch.allclose(simple.double(), (output[:, :3] - noise).square().mean((1, 2, 3)), rtol=1e-5)
 
 
-def test_first_step_is_the_likelihood_of_its_bin():
-    """t = 0: minus log2 of the probability of the bin of half width 1/255 under the model (scipy's normal)."""
+def test_the_term_at_t_0_is_the_likelihood_of_a_bin():
+    """Minus log2 of the model's probability of the bin of half width 1/255 (scipy's normal distribution)."""
     x0, noise, t, output = batch([0] * 6)
     x0 = x0.clamp(-1, 1)  # the outermost bins too
     _, variational = losses(x0, noise, t, output)
     beta0, beta1 = 1 - ALPHAS[0], 1 - ALPHAS[1]
-    small = beta1 * beta0 / (1 - ALPHAS[0] * ALPHAS[1])  # the posterior's variance at t = 1 stands in at t = 0
+    small = beta1 * beta0 / (1 - ALPHAS[0] * ALPHAS[1])  # the posterior's variance at t = 1, also used at t = 0
     fraction = (output[:, 3:].double() + 1) / 2
     scale = (beta0**fraction * small ** (1 - fraction)).sqrt().numpy()
     mean = (x0.double() + math.sqrt(beta0 / ALPHAS[0]) * (noise - output[:, :3]).double()).numpy()
@@ -98,30 +98,30 @@ def test_first_step_is_the_likelihood_of_its_bin():
     assert torch.allclose(variational.double(), expected, rtol=3e-3)
 
 
-def test_bins_cover_everything_once():
+def test_the_probabilities_of_all_bins_sum_to_one():
     x = torch.linspace(-1, 1, 256)
     for mean, scale in ((0.0, 0.3), (0.9, 0.5), (-2.0, 1.0)):
         log_likelihood = discretized_gaussian_log_likelihood(x, torch.tensor(mean), torch.tensor(scale).log())
         assert log_likelihood.exp().sum().item() == pytest.approx(1, abs=1e-4)
 
 
-def test_loss_agrees_with_diffusers_posterior():
-    """Mean and variance of the model's step, seen through DDPMScheduler with learned_range, at consecutive steps."""
+def test_mean_and_variance_agree_with_diffusers():
+    """Mean and variance of the model's step agree with those that DDPMScheduler with learned_range uses."""
     scheduler = DDPMScheduler(1000, variance_type="learned_range", clip_sample=False)
     for t in (1, 7, 250, 999):
         x0, noise, steps, output = batch([t] * 2)
         x_t = DIFFUSION.add_noise(x0, noise, steps)
-        drawn = [scheduler.step(output, t, x_t, generator=torch.Generator().manual_seed(1)).prev_sample]
-        drawn += [scheduler.step(output, t, x_t, generator=torch.Generator().manual_seed(2)).prev_sample]
+        samples = [scheduler.step(output, t, x_t, generator=torch.Generator().manual_seed(1)).prev_sample]
+        samples += [scheduler.step(output, t, x_t, generator=torch.Generator().manual_seed(2)).prev_sample]
         first, second = (torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
-        deviation = (drawn[0] - drawn[1]) / (first - second)
+        deviation = (samples[0] - samples[1]) / (first - second)
         log_variance = DIFFUSION.log_variance(output[:, 3:], steps)
         mean, _ = DIFFUSION.posterior(DIFFUSION.predict_x0(x_t, output[:, :3], steps), x_t, steps)
         assert torch.allclose(deviation, (log_variance / 2).exp(), rtol=2e-2, atol=1e-5)
-        assert torch.allclose(drawn[0] - (log_variance / 2).exp() * first, mean, atol=2e-3)  # their betas are float32
+        assert torch.allclose(samples[0] - (log_variance / 2).exp() * first, mean, atol=2e-3)  # float32 betas there
 
 
-def test_variational_part_trains_the_variance_alone():
+def test_the_variational_term_trains_only_the_variance():
     x0, noise, t, output = batch([0, 3, 400, 999])
     output.requires_grad_()
     losses(x0, noise, t, output)[1].sum().backward()
@@ -129,7 +129,7 @@ def test_variational_part_trains_the_variance_alone():
     assert (output.grad[:, 3:].flatten(1).abs().max(1).values > 0).all()
 
 
-def test_simple_part_trains_the_noise_alone():
+def test_the_simple_term_trains_only_the_noise():
     x0, noise, t, output = batch([0, 3, 400, 999])
     output.requires_grad_()
     losses(x0, noise, t, output)[0].sum().backward()
@@ -137,8 +137,8 @@ def test_simple_part_trains_the_noise_alone():
     assert output.grad[:, 3:].abs().max() == 0
 
 
-def test_each_image_has_its_own_loss():
-    """In a mixed batch, time step 0 among others, every image's loss is the one it has alone."""
+def test_losses_of_a_batch_are_independent():
+    """In a batch with various timesteps, including 0, every image has the same loss as on its own."""
     x0, noise, t, output = batch([0, 1, 0, 500, 999])
     together = torch.stack(losses(x0, noise, t, output))
     for i in range(len(t)):
@@ -147,18 +147,18 @@ def test_each_image_has_its_own_loss():
         assert torch.equal(together[:, one], alone)
 
 
-def test_float32_under_autocast_and_from_bfloat16():
+def test_the_loss_is_float32_under_autocast_and_for_bfloat16_outputs():
     x0, noise, t, output = batch([0, 1, 500, 999])
     output = output.bfloat16()
     expected = torch.stack(losses(x0, noise, t, output.float()))
     with torch.autocast("cpu", torch.bfloat16):
-        found = torch.stack(losses(x0, noise, t, output))
-    assert found.dtype == torch.float32
-    assert torch.equal(found, expected)
+        actual = torch.stack(losses(x0, noise, t, output))
+    assert actual.dtype == torch.float32
+    assert torch.equal(actual, expected)
 
 
-def test_never_asks_the_device():
-    """On the meta device, where every .item() or data-dependent branch is an error."""
+def test_the_loss_never_synchronizes_with_the_device():
+    """It runs on the meta device, where every .item() or data-dependent branch is an error."""
     diffusion = Diffusion().to("meta")
     x = torch.empty(4, 3, 8, 8, device="meta")
     t = torch.empty(4, dtype=torch.int64, device="meta")
@@ -166,14 +166,14 @@ def test_never_asks_the_device():
     assert simple.shape == variational.shape == (4,)
 
 
-def test_one_graph_under_compile():
-    """No graph breaks; the traced loss and its gradient are the eager ones."""
+def test_the_loss_compiles_to_one_graph():
+    """There are no graph breaks, and the traced loss equals the eager one."""
     x0, noise, t, output = batch([0, 1, 500, 999])
     compiled = torch.compile(losses, backend="aot_eager", fullgraph=True)
     assert torch.equal(torch.stack(compiled(x0, noise, t, output)), torch.stack(losses(x0, noise, t, output)))
 
 
-def test_shorter_process_ends_in_noise_too():
+def test_a_shorter_process_also_ends_in_noise():
     short = Diffusion(100)
     assert short.alphas_cumprod[-1] == pytest.approx(Diffusion().alphas_cumprod[-1].item(), rel=0.6)
     x0, noise, t, output = batch([50])

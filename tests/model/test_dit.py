@@ -1,4 +1,4 @@
-"""The model family: shapes, parameters, seeds, saving and loading, bad arguments."""
+"""The model family: shapes, parameters, seeds, saving and loading, invalid arguments."""
 
 import json
 from dataclasses import fields, replace
@@ -10,18 +10,18 @@ from helpers.tiny_models import GRID, awaken, inputs, tiny
 from mpdit import DiT, create_model
 from mpdit.experiment.ladder import LADDER, MODELS, SIZES, Config
 
-every_model = pytest.mark.parametrize(("letter", "modulation"), GRID)
+every_model = pytest.mark.parametrize(("config", "modulation"), GRID)
 
 
 # --- The grid ---
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_of_the_grid_is_built_and_called(name):
-    """On the meta device, in the first and the last letter: (N, C, H, W) -> (N, 2C, H, W)."""
-    for letter, modulation in (("A", "scale_rotate"), ("E", "scale_shift")):
+def test_every_model_of_the_grid_can_be_built_and_called(name):
+    """On the meta device, in Configs A and E: (N, C, H, W) -> (N, 2C, H, W)."""
+    for config, modulation in (("A", "scale_rotate"), ("E", "scale_shift")):
         with torch.device("meta"):
-            model = create_model(name, config=letter, modulation=modulation, input_size=16)
+            model = create_model(name, config=config, modulation=modulation, input_size=16)
             x, t, y = torch.empty(2, 4, 16, 16), torch.empty(2), torch.empty(2, dtype=torch.int64)
             assert model(x, t, y).shape == (2, 8, 16, 16)
         size, patch = name.removeprefix("DiT-").split("/")
@@ -29,9 +29,9 @@ def test_every_model_of_the_grid_is_built_and_called(name):
 
 
 @every_model
-def test_every_letter_and_modulation_runs(letter, modulation):
-    """Finite outputs and gradients, a gradient for every parameter, and a dependence on every input."""
-    model = awaken(tiny(letter, modulation))
+def test_every_config_and_modulation_runs(config, modulation):
+    """Outputs and gradients are finite, every parameter has a gradient, and every input changes the output."""
+    model = awaken(tiny(config, modulation))
     x, t, y = inputs(model)
     output = model(x, t, y)
     output.square().mean().backward()
@@ -45,19 +45,19 @@ def test_every_letter_and_modulation_runs(letter, modulation):
 
 
 @every_model
-def test_images_do_not_meet(letter, modulation):
-    model = awaken(tiny(letter, modulation))
+def test_images_of_a_batch_are_independent(config, modulation):
+    model = awaken(tiny(config, modulation))
     x, t, y = inputs(model)
     whole = model(x, t, y)
     torch.testing.assert_close(torch.cat([model(x[i : i + 1], t[i : i + 1], y[i : i + 1]) for i in range(3)]), whole)
 
 
-@pytest.mark.parametrize("letter", ["A", "E"])
-def test_rotation_costs_5_4_percent_fewer_parameters(letter):
-    """DiT-S/2, latents 4x16x16, 1000 classes: the shift heads of 12 blocks become half as large."""
+@pytest.mark.parametrize("config", ["A", "E"])
+def test_rotation_costs_5_4_percent_fewer_parameters(config):
+    """In DiT-S/2 with 4x16x16 latents and 1000 classes, where the shift heads of 12 blocks become half as large."""
     with torch.device("meta"):
         shift, rotate = (
-            sum(parameter.numel() for parameter in create_model("DiT-S/2", letter, modulation).parameters())
+            sum(parameter.numel() for parameter in create_model("DiT-S/2", config, modulation).parameters())
             for modulation in ("scale_shift", "scale_rotate")
         )
     assert shift - rotate == 1_769_472
@@ -67,10 +67,10 @@ def test_rotation_costs_5_4_percent_fewer_parameters(letter):
 # --- Seeds ---
 
 
-def test_seeds_give_the_same_draws_to_every_letter():
-    """Plain draws are the same in A and B, normalised ones in C, D and E; C's are those of D at norm sqrt(n)."""
-    models = {letter: create_model("DiT-Nano/2", letter, seed=5) for letter in LADDER}
-    weights = {letter: model.blocks[1].mlp.down.weight for letter, model in models.items()}
+def test_a_seed_gives_the_same_draws_in_every_config():
+    """Plain weights are equal in A and B, and normalized ones in C, D and E; those of C have norm sqrt(n)."""
+    models = {config: create_model("DiT-Nano/2", config, seed=5) for config in LADDER}
+    weights = {config: model.blocks[1].mlp.down.weight for config, model in models.items()}
     assert torch.equal(weights["A"], weights["B"])
     assert torch.equal(weights["D"], weights["E"])
     torch.testing.assert_close(weights["C"], weights["D"] * 256**0.5)
@@ -94,7 +94,7 @@ def test_without_a_seed_weights_come_from_the_global_generator():
 # --- Saving and loading ---
 
 
-def test_a_saved_model_loads_as_it_was(tmp_path):
+def test_a_saved_model_loads_unchanged(tmp_path):
     model = awaken(tiny("E", "rotate_full", activation="mp_leaky_relu"))
     model.save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())
@@ -107,7 +107,7 @@ def test_a_saved_model_loads_as_it_was(tmp_path):
     assert torch.equal(loaded(x, t, y), model(x, t, y))
 
 
-def test_a_redefined_letter_changes_no_saved_model(tmp_path, monkeypatch):
+def test_redefining_a_config_changes_no_saved_model(tmp_path, monkeypatch):
     create_model("DiT-Nano/2", "E", seed=0).save_pretrained(tmp_path)
     monkeypatch.setitem(LADDER, "E", replace(LADDER["E"], norm="layer"))
     assert DiT.from_pretrained(tmp_path).config.norm == "none"
@@ -115,12 +115,12 @@ def test_a_redefined_letter_changes_no_saved_model(tmp_path, monkeypatch):
 
 
 def test_only_parameters_are_stored():
-    """Buffers are functions of the arguments: EMAs and snapshots hold what was trained and nothing else."""
+    """Buffers are functions of the arguments, so EMAs and snapshots contain trained parameters and nothing else."""
     model = tiny("E", "rotate_full")
     assert list(model.state_dict()) == [name for name, _ in model.named_parameters()]
 
 
-# --- Bad arguments ---
+# --- Invalid arguments ---
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_only_parameters_are_stored():
         ({"dropout": 0.1}, "unknown argument 'dropout': must be a field of Config"),
     ],
 )
-def test_bad_arguments_of_create_model(arguments, message):
+def test_invalid_arguments_of_create_model(arguments, message):
     with pytest.raises(ValueError) as error:
         create_model(**{"name": "DiT-Nano/2", **arguments})
     assert message in str(error.value)
@@ -158,13 +158,13 @@ def test_bad_arguments_of_create_model(arguments, message):
         ({"depth": 0}, "depth is 0: must be a whole number of at least 1"),
     ],
 )
-def test_bad_shapes(changes, message):
+def test_invalid_shapes(changes, message):
     with pytest.raises(ValueError) as error:
         tiny("E", **changes)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 4, 6), (2, 3, 4, 4), (2, 2, 8, 8)])
-def test_latents_of_another_shape(shape):
+def test_latents_of_the_wrong_shape(shape):
     with pytest.raises(ValueError, match=r"must be \(N, 2, 4, 4\)"):
         tiny()(torch.zeros(shape), torch.zeros(2), torch.zeros(2, dtype=torch.int64))

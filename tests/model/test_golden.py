@@ -1,7 +1,8 @@
-"""Stored numbers of every letter x modulation: outputs and gradient norms of a tiny awake model, float32 on the CPU.
+"""Golden numbers: outputs and gradient norms of a tiny model in every config and modulation, float32 on the CPU.
 
-They hold to a relative 1e-4 (other CPUs and torch versions sum in other orders; a changed formula misses by far more).
-After an intended change, `python tests/test_golden.py` writes `tests/golden/models.json` anew; the diff is the review.
+They must agree to a relative 1e-4, because other CPUs and versions of torch sum in other orders; a changed formula
+differs by far more. After an intended change, run `PYTHONPATH=tests python tests/model/test_golden.py` to write
+`tests/golden/models.json` again, and review the diff.
 """
 
 import json
@@ -14,9 +15,9 @@ from helpers.tiny_models import GRID, awaken, inputs, tiny
 GOLDEN = Path(__file__).parents[1] / "golden" / "models.json"
 
 
-def numbers(letter: str, modulation: str) -> dict[str, list[float]]:
-    """Eight outputs spread over the first and last image, the outputs' magnitude, and the gradient's norm by module."""
-    model = awaken(tiny(letter, modulation))
+def numbers(config: str, modulation: str) -> dict[str, list[float]]:
+    """Eight outputs from the first and last image, the magnitude of the output, and gradient norms by module."""
+    model = awaken(tiny(config, modulation))
     x, t, y = inputs(model)
     output = model(x, t, y)
     ((output[:, :2] - x).square().mean() + output[:, 2:].pow(3).mean()).backward()
@@ -30,18 +31,18 @@ def numbers(letter: str, modulation: str) -> dict[str, list[float]]:
     return {"output": spread, "magnitude": output.square().mean().sqrt().item(), "gradients": norms}
 
 
-@pytest.mark.parametrize(("letter", "modulation"), GRID)
-def test_golden_numbers(letter, modulation):
-    stored, found = json.loads(GOLDEN.read_text())[f"{letter} {modulation}"], numbers(letter, modulation)
-    assert found["output"] == pytest.approx(stored["output"], rel=1e-4, abs=1e-5)
-    assert found["magnitude"] == pytest.approx(stored["magnitude"], rel=1e-4)
-    assert found["gradients"] == pytest.approx(stored["gradients"], rel=1e-4, abs=1e-6)
+@pytest.mark.parametrize(("config", "modulation"), GRID)
+def test_golden_numbers(config, modulation):
+    stored, current = json.loads(GOLDEN.read_text())[f"{config} {modulation}"], numbers(config, modulation)
+    assert current["output"] == pytest.approx(stored["output"], rel=1e-4, abs=1e-5)
+    assert current["magnitude"] == pytest.approx(stored["magnitude"], rel=1e-4)
+    assert current["gradients"] == pytest.approx(stored["gradients"], rel=1e-4, abs=1e-6)
 
 
-def test_golden_numbers_tell_letters_and_modulations_apart():
-    """C and D compute the same outputs from the same draws and differ in their gradients; all others differ in both."""
+def test_golden_numbers_distinguish_configs_and_modulations():
+    """C and D give the same outputs from the same draws but different gradients; all others differ in both."""
     stored = json.loads(GOLDEN.read_text())
-    assert list(stored) == [f"{letter} {modulation}" for letter, modulation in GRID]
+    assert list(stored) == [f"{config} {modulation}" for config, modulation in GRID]
     outputs = [tuple(round(value, 4) for value in entry["output"]) for name, entry in stored.items() if name[0] != "D"]
     assert len(set(outputs)) == len(outputs)
     for name, entry in stored.items():
@@ -52,4 +53,4 @@ def test_golden_numbers_tell_letters_and_modulations_apart():
 
 if __name__ == "__main__":
     GOLDEN.parent.mkdir(exist_ok=True)
-    GOLDEN.write_text(json.dumps({f"{letter} {kind}": numbers(letter, kind) for letter, kind in GRID}, indent=1) + "\n")
+    GOLDEN.write_text(json.dumps({f"{config} {kind}": numbers(config, kind) for config, kind in GRID}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Every primitive does what its lemma says, within the sampling error that each test states."""
+"""Every primitive satisfies its lemma, within the sampling error that each test states."""
 
 import math
 
@@ -16,9 +16,7 @@ from mpdit.model.layers import (
     MLP,
     SILU_RMS,
     Attention,
-    Embedding,
     Linear,
-    TimeEmbedding,
     ZeroLinear,
     activate,
     gated_sum,
@@ -26,13 +24,11 @@ from mpdit.model.layers import (
     magnitude,
     mp_coefficients,
     mp_sum,
-    position_encoding,
-    time_features,
     unit_magnitude,
     unit_rows,
 )
 
-SIGMAS = 5  # how many standard errors a second moment may be off
+SIGMAS = 5  # standard errors by which a second moment may be off
 seeds = st.integers(0, 2**31)
 scales = st.floats(1e-2, 1e2)
 ROW_FORMS = ("normalized", "forced")
@@ -49,13 +45,13 @@ def linear(n: int, m: int, weights: str, seed: int = 0) -> Linear:
     return layer.double()
 
 
-# --- Linear layers and embeddings (Lemma 3) ---
+# --- Linear layers (Lemma 3) ---
 
 
 @few
 @given(seed=seeds, n=st.integers(2, 64), m=st.integers(1, 64), scale=scales, weights=st.sampled_from(ROW_FORMS))
 def test_linear_preserves_magnitude(seed, n, m, scale, weights):
-    """Normal x: the mean square of y has relative variance 2 |W W^T|_F^2 / (m^2 N) over N samples."""
+    """For normal x, the mean square of y over N samples has relative variance 2 |W W^T|_F^2 / (m^2 N)."""
     layer, count = linear(n, m, weights, seed), 4096
     y = layer(scale * normal(seed + 1, count, n))
     rows = layer.rows()
@@ -65,7 +61,7 @@ def test_linear_preserves_magnitude(seed, n, m, scale, weights):
 
 @few
 @given(seed=seeds, n=st.integers(1, 32), scale=scales)
-def test_unit_rows_are_unit_and_stay(seed, n, scale):
+def test_unit_rows_have_norm_one_and_are_idempotent(seed, n, scale):
     rows = unit_rows(scale * normal(seed, 7, n))
     torch.testing.assert_close(rows.norm(dim=-1), torch.ones(7, dtype=torch.float64))
     torch.testing.assert_close(unit_rows(rows), rows)
@@ -74,7 +70,7 @@ def test_unit_rows_are_unit_and_stay(seed, n, scale):
 
 @pytest.mark.parametrize(("weights", "norm"), [("normalized", math.sqrt(24)), ("forced", 1.0)])
 def test_stored_norms(weights, norm):
-    """Normalized rows are stored at sqrt(n), forced ones at 1; both are used at norm 1, and give the same output."""
+    """Normalized rows are stored at norm sqrt(n), forced ones at 1; both are used at norm 1 and give equal outputs."""
     layer = linear(24, 5, weights)
     torch.testing.assert_close(
         layer.weight.norm(dim=-1), torch.full((5,), norm, dtype=torch.float64), rtol=1e-6, atol=0
@@ -83,7 +79,7 @@ def test_stored_norms(weights, norm):
 
 
 def test_normalized_rows_only_grow():
-    """The gradient of a normalized row is orthogonal to it, so that a step of plain descent makes it longer."""
+    """The gradient of a normalized row is orthogonal to it, so a step of gradient descent makes it longer."""
     layer = linear(24, 5, "normalized")
     before = layer.weight.detach().norm(dim=-1)
     layer(normal(1, 32, 24)).pow(3).sum().backward()
@@ -98,29 +94,21 @@ def test_multiplier_scales_the_output():
     torch.testing.assert_close(layer(x, 1.7), 1.7 * layer(x))
 
 
-def test_plain_weights_are_those_of_dit():
-    """Xavier's uniform, standard deviation 0.02 for embeddings, zero for heads."""
-    layer, table, zero = Linear(100, 300, "plain"), Embedding(300, 100, "plain"), ZeroLinear(8, (8, 8), "plain")
-    for module in (layer, table, zero):
+def test_plain_weights_are_initialized_as_in_dit():
+    """Xavier uniform for linear layers, zero for heads."""
+    layer, zero = Linear(100, 300, "plain"), ZeroLinear(8, (8, 8), "plain")
+    for module in (layer, zero):
         module.initialize(torch.Generator().manual_seed(0))
     bound = math.sqrt(6 / 400)
     assert 0.999 * bound < layer.weight.abs().max() <= bound
     assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
-    assert table.weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert not zero.weight.any()
     assert zero.gain is None
 
 
-@pytest.mark.parametrize("weights", ["normalized", "forced"])
-def test_embedding_has_unit_magnitude(weights):
-    table = Embedding(11, 24, weights)
-    table.initialize()
-    torch.testing.assert_close(magnitude(table(torch.arange(11)), dim=-1), torch.ones(11))
-
-
 @pytest.mark.parametrize("sizes", [(8, 8, 8), (8, 4, 8), (16, 8), (4,)])
-def test_gains_scale_their_parts(sizes):
-    """A zero linear layer starts at zero, and each part then has the gain of its own."""
+def test_each_gain_scales_its_part(sizes):
+    """A ZeroLinear starts at zero, and each of its parts has its own gain."""
     layer = ZeroLinear(6, sizes, "forced")
     layer.initialize(torch.Generator().manual_seed(0))
     x = normal(1, 3, 5, 6, dtype=torch.float32)
@@ -146,20 +134,20 @@ def test_mp_weights_square_to_one(t):
 @few
 @given(seed=seeds, t=st.floats(0, 1), mx=scales, my=scales, correlation=st.floats(-0.99, 0.99))
 def test_mp_sum_has_the_magnitude_of_the_lemma(seed, t, mx, my, correlation):
-    """M^2 = (1 - a) M[x]^2 + a M[y]^2, and 2 sqrt(a (1 - a)) r M[x] M[y] more for x and y of correlation r.
+    """M^2 = (1 - a) M[x]^2 + a M[y]^2 + 2 sqrt(a (1 - a)) r M[x] M[y] for x and y with correlation r.
 
-    Normal x and y: the sum is normal, and its mean square has relative variance 2 / N.
+    For normal x and y the sum is normal, so its mean square over N samples has relative variance 2 / N.
     """
     count = 20_000
     x = normal(seed, count)
     y = correlation * x + math.sqrt(1 - correlation**2) * normal(seed + 1, count)
     keep, add = mp_coefficients(t)
     expected = (keep * mx) ** 2 + (add * my) ** 2 + 2 * keep * add * correlation * mx * my
-    found = mp_sum(mx * x, my * y, t).square().mean().item()
-    assert found == pytest.approx(expected, rel=SIGMAS * math.sqrt(2 / count))
+    measured = mp_sum(mx * x, my * y, t).square().mean().item()
+    assert measured == pytest.approx(expected, rel=SIGMAS * math.sqrt(2 / count))
 
 
-def test_gated_sum_folds_its_constants():
+def test_gated_sum_equals_its_formula():
     x, y, gate = normal(0, 2, 3, 4), normal(1, 2, 3, 4), normal(2, 2, 1, 4)
     torch.testing.assert_close(gated_sum(x, y, gate, "mp"), mp_sum(x, gate * y, 0.3))
     torch.testing.assert_close(gated_sum(x, y, gate, "plain"), x + gate * y)
@@ -169,7 +157,7 @@ def test_gated_sum_folds_its_constants():
 
 
 def silu_magnitude(scale: float) -> float:
-    """M of silu(z) / SILU_RMS for normal z of magnitude `scale`, by quadrature, over that scale."""
+    """M[silu(z) / SILU_RMS] / M[z] for normal z of magnitude `scale`, by quadrature."""
 
     def square(z):
         return (z / (1 + math.exp(-z))) ** 2 * math.exp(-((z / scale) ** 2) / 2) / (scale * math.sqrt(2 * math.pi))
@@ -183,30 +171,30 @@ def test_silu_constant_is_exact():
 
 
 @pytest.mark.parametrize(("scale", "ratio"), [(0.1, 0.841), (0.5, 0.901), (1.0, 1.000), (2.0, 1.111), (10.0, 1.184)])
-def test_mp_silu_holds_at_unit_magnitude_only(scale, ratio):
-    """How far Lemma 5 misses elsewhere: M[f(x)] / M[x] for normal x, exact and in 200,000 samples."""
+def test_mp_silu_preserves_only_unit_magnitude(scale, ratio):
+    """M[f(x)] / M[x] (Lemma 5) for normal x of other magnitudes, exactly and over 200,000 samples."""
     assert silu_magnitude(scale) == pytest.approx(ratio, abs=6e-4)
-    found = magnitude(activate(scale * normal(0, 200_000), "mp_silu")).item() / scale
-    assert found == pytest.approx(ratio, rel=0.015)
+    measured = magnitude(activate(scale * normal(0, 200_000), "mp_silu")).item() / scale
+    assert measured == pytest.approx(ratio, rel=0.015)
 
 
 @few
 @given(seed=seeds, scale=st.floats(1e-3, 1e3), uniform=st.booleans())
-def test_leaky_relu_holds_at_every_magnitude(seed, scale, uniform):
-    """Lemma 6 for any symmetric input; exact for a sample that holds -x with each x."""
+def test_mp_leaky_relu_preserves_every_magnitude(seed, scale, uniform):
+    """Lemma 6 for any symmetric input; exact for a sample that contains -x for each x."""
     half = normal(seed, 1000)
     half = half.tanh() if uniform else half
     x = scale * torch.cat((half, -half))
     torch.testing.assert_close(magnitude(activate(x, "mp_leaky_relu")), magnitude(x))
 
 
-def test_activations_are_monotone_where_it_matters_and_finite():
+def test_activations_of_large_inputs_are_finite():
     x = torch.tensor([-1e4, -1.0, 0.0, 1.0, 1e4])
     for name in ACTIVATIONS:
         assert activate(x, name).isfinite().all()
 
 
-def test_mlp_is_its_formula():
+def test_mlp_equals_its_formula():
     mlp = MLP(8, "mp_silu", "forced").double()
     for layer in (mlp.up, mlp.down):
         layer.initialize()
@@ -227,7 +215,7 @@ def attention(kind: str, width: int = 16, heads: int = 2, weights: str = "forced
 
 @few
 @given(seed=seeds, scale=scales)
-def test_heads_have_unit_magnitude(seed, scale):
+def test_unit_magnitude_has_magnitude_one_and_is_idempotent(seed, scale):
     torch.testing.assert_close(
         magnitude(unit_magnitude(scale * normal(seed, 5, 8)), dim=-1),
         torch.ones(5, dtype=torch.float64),
@@ -239,20 +227,20 @@ def test_heads_have_unit_magnitude(seed, scale):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_unit_magnitude_is_rms_norm_in_fewer_operations(dtype):
-    """Values and gradients, also of a view with strides and of vectors that are nearly zero."""
+def test_unit_magnitude_equals_rms_norm(dtype):
+    """Values and gradients, including a strided view and vectors close to zero."""
     x = (normal(0, 4, 3, 5, 8) * torch.tensor([1.0, 1e-5, 0.0, 300.0]).view(-1, 1, 1, 1)).to(dtype)
     gradient = normal(1, 3, 4, 5, 8).to(dtype)
-    found, expected = [], []
+    actual, expected = [], []
     for function, results in (
-        (unit_magnitude, found),
+        (unit_magnitude, actual),
         (lambda view: F.rms_norm(view, view.shape[-1:], eps=HEAD_EPS), expected),
     ):
         leaf = x.clone().requires_grad_()
         y = function(leaf.transpose(0, 1))
         y.backward(gradient)
         results += [y.detach(), leaf.grad]
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(actual, expected, strict=True):
         assert ours.dtype == dtype
         torch.testing.assert_close(ours, theirs, rtol=2e-2 if dtype == torch.bfloat16 else 1e-5, atol=1e-6)
 
@@ -260,8 +248,8 @@ def test_unit_magnitude_is_rms_norm_in_fewer_operations(dtype):
 @pytest.mark.parametrize("kind", ["dot_product", "cosine"])
 @settings(max_examples=15 * EFFORT, deadline=None)
 @given(seed=seeds, scale=scales)
-def test_attention_is_bounded(kind, seed, scale):
-    """No head's output is longer than its longest value vector; seen by an output layer that is the identity."""
+def test_attention_outputs_are_bounded_by_values(kind, seed, scale):
+    """With an identity output layer, no head's output is longer than its longest value vector."""
     module = attention(kind)
     module.out.weight.data = torch.eye(16, dtype=torch.float64)
     x = scale * normal(seed, 3, 7, 16)
@@ -270,7 +258,7 @@ def test_attention_is_bounded(kind, seed, scale):
     assert (y.norm(dim=-1) <= values.norm(dim=-1).amax(1, keepdim=True) * (1 + 1e-12)).all()
 
 
-def test_attention_is_its_formula():
+def test_attention_equals_its_formula():
     for kind in ("dot_product", "cosine"):
         module, x = attention(kind), normal(0, 2, 5, 16)
         q, k, v = module.qkv(x).view(2, 5, 3, 2, 8).permute(2, 0, 3, 1, 4)
@@ -283,70 +271,32 @@ def test_attention_is_its_formula():
 
 @few
 @given(seed=seeds, scale=scales)
-def test_cosine_logits_do_not_depend_on_magnitude(seed, scale):
-    """Cosine attention is homogeneous: scaled tokens give scaled outputs. Dot products are not."""
+def test_cosine_attention_is_homogeneous(seed, scale):
+    """Logits do not depend on magnitudes, so scaled tokens give scaled outputs."""
     x = normal(seed, 2, 5, 16)
     torch.testing.assert_close(attention("cosine")(scale * x), scale * attention("cosine")(x), rtol=1e-3, atol=1e-4)
 
 
-def test_dot_products_depend_on_magnitude():
+def test_dot_product_attention_is_not_homogeneous():
     x, module = normal(0, 2, 5, 16), attention("dot_product")
     assert (module(10 * x) - 10 * module(x)).abs().max() > 0.1
 
 
 @pytest.mark.parametrize(("tokens", "expected"), [(1, 1.0), (64, math.sqrt(math.e / 64))])
 def test_attention_averages_uncorrelated_tokens(tokens, expected):
-    """Cosine logits of many features are normal with variance 1, so weights e^z / (T sqrt(e)) have squares that sum to
-    e / T: from magnitude 1 down to 0.2 for 64 tokens. 5 % for heads of 32 features and one draw of the weights."""
-    found = magnitude(attention("cosine", width=128, heads=4)(normal(0, 4096 // tokens, tokens, 128))).item()
-    assert found == pytest.approx(expected, rel=0.05)
+    """Cosine logits of many features are normal with variance 1, so the squares of the weights e^z / (T sqrt(e)) sum to
+    e / T, which takes magnitude 1 down to 0.2 for 64 tokens. Within 5 % for heads of 32 features and one draw of the
+    weights."""
+    measured = magnitude(attention("cosine", width=128, heads=4)(normal(0, 4096 // tokens, tokens, 128))).item()
+    assert measured == pytest.approx(expected, rel=0.05)
 
 
 # --- Norms and half precision ---
 
 
-def test_normalisations_are_done_in_float32():
-    """Half-precision inputs give the float32 result, rounded once at the most."""
+def test_normalization_is_done_in_float32():
+    """Half-precision inputs give the float32 result, rounded at most once."""
     x = normal(0, 4, 64, dtype=torch.float32).bfloat16() * 300
     assert torch.equal(unit_magnitude(x), unit_magnitude(x.float()).bfloat16())
     assert torch.equal(layer_norm(x), layer_norm(x.float()))
     assert torch.equal(unit_rows(x), unit_rows(x.float()).bfloat16())
-
-
-# --- Embeddings of time and position ---
-
-
-@given(t=st.floats(0, 1000, allow_subnormal=False))
-def test_time_features_have_unit_magnitude(t):
-    features = time_features(torch.tensor([t]), "mp")
-    assert magnitude(features).item() == pytest.approx(1, abs=1e-6)
-    torch.testing.assert_close(time_features(torch.tensor([t]), "plain") * math.sqrt(2), features)
-
-
-def test_time_embedding_has_unit_magnitude():
-    """Over random weights; M^2 of one draw of width 256 is off by a relative 0.1 (two layers of correlated outputs)."""
-    total = 0.0
-    for seed in range(8):
-        module = TimeEmbedding(256, "mp_silu", "mp", "forced")
-        for offset, layer in enumerate((module.up, module.down)):
-            layer.initialize(torch.Generator().manual_seed(100 * seed + offset))
-        total += module(torch.arange(0, 1000, 20)).square().mean().item() / 8
-    assert total == pytest.approx(1, abs=0.15)
-
-
-@pytest.mark.parametrize("pos_center", ["none", "feature", "token"])
-@pytest.mark.parametrize("side", [1, 4, 8])
-def test_position_encoding_has_unit_magnitude(pos_center, side):
-    encoding = position_encoding(side, 32, pos_center, "mp")
-    assert encoding.shape == (side * side, 32)
-    torch.testing.assert_close(magnitude(encoding, dim=-1), torch.ones(side * side))
-    if side > 1:
-        assert torch.unique(encoding, dim=0).shape[0] == side * side
-
-
-@pytest.mark.parametrize(("pos_center", "share"), [("none", 0.868), ("feature", 0.751), ("token", 0.002)])
-def test_what_all_positions_share(pos_center, share):
-    """The part of the energy that is the same for all 64 tokens of DiT-S/2, which attention cannot average away."""
-    encoding = position_encoding(8, 384, pos_center, "mp")
-    found = (encoding.mean(0).square().sum() / encoding.square().sum(-1).mean()).item()
-    assert found == pytest.approx(share, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Modulations are the identity at zero heads, rotations are isometries, and each kind costs what it says."""
+"""Modulations are the identity at zero heads, rotations are isometries, and parameter counts are as documented."""
 
 import math
 
@@ -9,7 +9,7 @@ from helpers.tiny_models import awaken, inputs, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpdit.experiment import ladder as configs
+from mpdit.experiment import ladder
 from mpdit.model.layers import magnitude
 from mpdit.model.modulation import MODULATIONS, REFLECTION_PAIRS, reflect, rotate
 
@@ -25,7 +25,7 @@ def normal(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
 
 
 def modulate(kind: str, x: torch.Tensor, size: float = 1.0, seed: int = 0) -> torch.Tensor:
-    """The kind applied to x (N, T, D) with heads and base directions that are normal, the heads of magnitude `size`."""
+    """The modulation of x (N, T, D) by random normal base directions and heads, the heads of magnitude `size`."""
     modulation, (count, _, width) = MODULATIONS[kind], x.shape
     heads = [
         size * normal(seed + i, count, 1, int(s * width), dtype=x.dtype)
@@ -35,19 +35,19 @@ def modulate(kind: str, x: torch.Tensor, size: float = 1.0, seed: int = 0) -> to
     return modulation.apply(x, tuple(heads), base)
 
 
-def test_the_registry_is_the_grid():
-    assert tuple(MODULATIONS) == configs.MODULATIONS
+def test_every_modulation_of_the_ladder_has_a_function():
+    assert tuple(MODULATIONS) == ladder.MODULATIONS
 
 
 @every_kind
-def test_identity_at_zero_heads(kind):
+def test_zero_heads_are_the_identity(kind):
     x = normal(0, 2, 3, WIDTH)
     y = modulate(kind, x, size=0.0)
     torch.testing.assert_close(y, x, rtol=0, atol=1e-14)
 
 
 @every_kind
-def test_another_condition_is_another_output(kind):
+def test_the_output_depends_on_the_condition(kind):
     x = normal(0, 1, 3, WIDTH).expand(2, 3, WIDTH)
     y = modulate(kind, x)
     assert (y - x).abs().max() > 0.1
@@ -61,7 +61,7 @@ def test_another_condition_is_another_output(kind):
 @few
 @given(seed=seeds, size=st.floats(0, 1e3), scale=st.floats(1e-3, 1e3))
 def test_rotation_is_an_isometry(kind, dtype, tolerance, seed, size, scale):
-    """The norm of every token stays, to the precision of its type (Lemma 2): 2^-8 a product for bfloat16."""
+    """Every token keeps its norm (Lemma 2) to the precision of its type: 2^-8 per product in bfloat16."""
     x = (scale * normal(seed, 2, 5, WIDTH)).to(dtype)
     y = modulate(kind, x, size, seed + 1)
     assert y.dtype == dtype
@@ -69,8 +69,8 @@ def test_rotation_is_an_isometry(kind, dtype, tolerance, seed, size, scale):
 
 
 @every_rotation
-def test_rotation_keeps_angles_and_orientation(kind):
-    """The matrix is orthogonal with determinant one: a rotation, no reflection."""
+def test_rotation_preserves_angles_and_orientation(kind):
+    """The matrix is orthogonal with determinant one: a rotation, not a reflection."""
     matrix = modulate(kind, torch.eye(WIDTH, dtype=torch.float64).unsqueeze(0))[0]
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(WIDTH, dtype=torch.float64))
     assert torch.linalg.det(matrix).item() == pytest.approx(1)
@@ -95,8 +95,8 @@ def test_reflection_is_its_own_inverse(seed, length):
     torch.testing.assert_close((y * direction).sum(-1), -(x * direction).sum(-1))
 
 
-def test_full_rotation_meets_all_features():
-    """Rotation of pairs leaves each pair to itself; the full one mixes every feature with every other."""
+def test_full_rotation_mixes_all_features():
+    """Rotation of pairs mixes features within each pair; the full rotation mixes each feature with all others."""
     x = torch.eye(WIDTH, dtype=torch.float64).unsqueeze(0)
     assert (modulate("rotate_full", x)[0] != 0).all()
     assert (modulate("rotate", x)[0] != 0).sum() == 2 * WIDTH
@@ -108,7 +108,7 @@ def test_scale_comes_before_rotation():
     torch.testing.assert_close(y, rotate((1 + scale) * x, angle))
 
 
-def test_scale_and_shift_are_their_formulas():
+def test_scale_and_shift_equal_their_formulas():
     x, scale, shift = normal(0, 2, 5, WIDTH), normal(1, 2, 1, WIDTH), normal(2, 2, 1, WIDTH)
     torch.testing.assert_close(MODULATIONS["scale"].apply(x, (scale,), None), (1 + scale) * x)
     torch.testing.assert_close(MODULATIONS["shift"].apply(x, (shift,), None), x + shift)
@@ -118,31 +118,31 @@ def test_scale_and_shift_are_their_formulas():
 @pytest.mark.parametrize(
     ("kind", "growth"), [("scale", math.sqrt(1.25)), ("scale_shift", math.sqrt(1.5)), ("rotate", 1.0)]
 )
-def test_what_heads_do_to_magnitude(kind, growth):
-    """With heads of magnitude g = 0.5: sqrt(1 + g^2) for scale, sqrt(1 + 2 g^2) with shift, exactly 1 for rotation."""
+def test_heads_change_magnitude_by_a_known_factor(kind, growth):
+    """For heads of magnitude g = 0.5: sqrt(1 + g^2) for scale, sqrt(1 + 2 g^2) with shift, exactly 1 for rotation."""
     x = normal(7, 2000, 4, 64)
-    found = (magnitude(modulate(kind, x, size=0.5)) / magnitude(x)).item()
-    assert found == pytest.approx(growth, abs=1e-12 if kind == "rotate" else 0.01)
+    ratio = (magnitude(modulate(kind, x, size=0.5)) / magnitude(x)).item()
+    assert ratio == pytest.approx(growth, abs=1e-12 if kind == "rotate" else 0.01)
 
 
 @every_kind
-@pytest.mark.parametrize("letter", ["A", "E"])
-def test_parameters_of_a_kind(kind, letter):
-    """Beside the gates, in units of D^2 a branch: scale and shift 1 each, rotate 1/2, rotate_full 2 (and 2 D)."""
+@pytest.mark.parametrize("config", ["A", "E"])
+def test_parameter_counts(kind, config):
+    """Besides the gates, in units of D^2 per branch: scale and shift 1 each, rotate 1/2, rotate_full 2 (plus 2 D)."""
     extra = {"scale": 1, "shift": 1, "scale_shift": 2, "rotate": 0.5, "scale_rotate": 1.5, "rotate_full": 2}[kind]
-    block = tiny(letter, kind).blocks[0]
+    block = tiny(config, kind).blocks[0]
     heads = 2 * (1 + extra) * WIDTH**2
     rest = 2 * REFLECTION_PAIRS * WIDTH if kind == "rotate_full" else 0
-    gains = len(block.head_names) if letter == "E" else 0
+    gains = len(block.head_names) if config == "E" else 0
     attention_and_mlp = 12 * WIDTH**2
     assert sum(p.numel() for p in block.parameters()) == attention_and_mlp + heads + rest + gains
 
 
 @every_kind
-@pytest.mark.parametrize("letter", ["A", "E"])
-def test_every_kind_keeps_its_gates(kind, letter):
-    """The gates scale what a branch adds: where they are zero (head = -offset), a block of A is the identity."""
-    model = awaken(tiny(letter, kind))
+@pytest.mark.parametrize("config", ["A", "E"])
+def test_gates_scale_the_branches_under_every_modulation(kind, config):
+    """With gates of zero (head = -offset), a block of Config A is the identity."""
+    model = awaken(tiny(config, kind))
     block = model.blocks[0]
     names = [name for name in block.head_names if name.endswith("gate")]
     assert names == ["attention_gate", "mlp_gate"]
@@ -152,13 +152,13 @@ def test_every_kind_keeps_its_gates(kind, letter):
     assert all(heads[name].shape == (3, 1, WIDTH) for name in names)
     changed = {name: -block.gate_offset + 0 * head if name in names else head for name, head in heads.items()}
     block.heads = lambda condition: tuple(changed.values())
-    keep = 1.0 if letter == "A" else (0.7 / math.hypot(0.7, 0.3)) ** 2  # an MP sum scales the stream, twice
+    keep = 1.0 if config == "A" else (0.7 / math.hypot(0.7, 0.3)) ** 2  # an MP sum scales the stream, twice
     torch.testing.assert_close(block(tokens, condition), keep * tokens)
 
 
 @every_kind
-def test_each_branch_has_heads_of_its_own(kind):
-    """Every head changes the block's output: none is read twice, none is forgotten."""
+def test_every_head_affects_the_output(kind):
+    """No head is read twice, and none is forgotten."""
     model = awaken(tiny("E", kind))
     block = model.blocks[0]
     x, t, y = inputs(model)

@@ -1,4 +1,4 @@
-"""Samplers against what they must do to normal data, against the textbook and against diffusers."""
+"""Samplers compared with the exact result for normal data, with textbook formulas and with diffusers."""
 
 import math
 
@@ -17,22 +17,23 @@ MEAN, STD = 0.7, 0.5
 
 
 def normal_model(mean=MEAN, std=STD, timesteps=None):
-    """The exact noise prediction where every value of x_0 is normal, and with it the exact variance of the step.
+    """A model with the exact noise prediction for normal x_0, and the exact variance of each step.
 
-    The variance of p(x_{t-1} | x_t) adds that of x_0 given x_t to the posterior's; `timesteps` are those visited.
+    The variance of p(x_{t-1} | x_t) is the posterior's plus a term from that of x_0 given x_t. `timesteps` are those
+    that sampling visits.
     """
-    before = torch.zeros(1000, dtype=torch.int64)
+    previous_timestep = torch.zeros(1000, dtype=torch.int64)
     if timesteps is not None:
-        before[timesteps[1:]] = torch.tensor(timesteps[:-1])
+        previous_timestep[timesteps[1:]] = torch.tensor(timesteps[:-1])
 
     def model(x, t, y):
         a = ALPHAS_CUMPROD[t].view(-1, 1, 1, 1)
         noise = (1 - a).sqrt() * (x - a.sqrt() * mean) / (a * std**2 + 1 - a)
-        previous = ALPHAS_CUMPROD[before[t]].view(-1, 1, 1, 1)
+        previous = ALPHAS_CUMPROD[previous_timestep[t]].view(-1, 1, 1, 1)
         beta = 1 - a / previous
         low = beta * (1 - previous) / (1 - a)
-        of_x0 = std**2 * (1 - a) / (a * std**2 + 1 - a)
-        variance = low + (previous.sqrt() * beta / (1 - a)) ** 2 * of_x0
+        variance_of_x0 = std**2 * (1 - a) / (a * std**2 + 1 - a)
+        variance = low + (previous.sqrt() * beta / (1 - a)) ** 2 * variance_of_x0
         fraction = (variance / low).log() / (beta / low).log()
         return torch.cat([noise, (2 * fraction - 1).expand_as(noise)], dim=1).float()
 
@@ -40,7 +41,7 @@ def normal_model(mean=MEAN, std=STD, timesteps=None):
 
 
 def untrained_model(x, t, y):
-    """Elementwise, depends on everything it is given, and its rounding does not depend on the batch."""
+    """An elementwise function of all its inputs, whose rounding does not depend on the batch."""
     noise = torch.sin(x + 0.1 * y.view(-1, 1, 1, 1)) + t.view(-1, 1, 1, 1) / 1000
     return torch.cat([noise, torch.cos(3 * x)], dim=1)
 
@@ -49,15 +50,15 @@ def draw(model=untrained_model, count=6, shape=(2, 3, 3), num_classes=3, steps=5
     return sample(model, balanced_labels(count, num_classes), shape, num_classes=num_classes, steps=steps, **protocol)
 
 
-# Normal data
+# --- Normal data ---
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_normal_data_comes_back(sampler, steps=250):
-    """16384 values: the mean within 4 standard errors (0.016), the deviation within 4 (2.2 %).
+def test_samples_have_the_mean_and_deviation_of_normal_data(sampler, steps=250):
+    """Over 16384 values: the mean within 4 standard errors (0.016), the standard deviation within 4 (2.2 %).
 
-    The ancestral sampler with the exact variance is exact at any number of steps, but for the noise that it leaves out
-    at the end. DDIM is off by its discretisation: 1.4 %.
+    The ancestral sampler with the exact variance is exact for any number of steps, except for the noise it omits at the
+    end. DDIM has a discretization error of 1.4 %.
     """
     model = normal_model(timesteps=SAMPLERS[sampler].timesteps(DIFFUSION, steps))
     x = draw(model, count=16, shape=(1, 32, 32), steps=steps, sampler=sampler)
@@ -67,18 +68,18 @@ def test_normal_data_comes_back(sampler, steps=250):
 
 @pytest.mark.parametrize("std", [1.0, 0.5, 0.1])
 def test_ten_steps_of_dpm_solver_suffice_for_normal_data(std):
-    """In even time steps they would be 33 % to 39 % off."""
+    """With evenly spaced timesteps the error would be 33 % to 39 %."""
     x = draw(normal_model(std=std), count=16, shape=(1, 32, 32), steps=10, sampler="dpm_solver")
     assert x.std().item() == pytest.approx(std, rel=0.05)
 
 
-def test_1000_steps_are_the_textbook():
-    """Ancestral sampling spelled out in float64 from the betas (DDPM, algorithm 2; Improved DDPM, eq. 15).
+def test_1000_steps_equal_the_textbook_algorithm():
+    """Ancestral sampling written out in float64 from the betas (DDPM, algorithm 2; Improved DDPM, eq. 15).
 
-    Within 5e-5 for values of order 1; with diffusers' own float32 products of alphas it would be 2e-4.
+    Within 5e-5 for values of order 1; with diffusers' own float32 products of alphas the error would be 2e-4.
     """
 
-    def model(x, t, y):  # thinks of x_0 in [-1, 1]
+    def model(x, t, y):  # its x_0 is in [-1, 1]
         signal = ALPHAS_CUMPROD[t].view(-1, 1, 1, 1).sqrt().to(x)
         noise = (x - signal * torch.sin(3 * x + y.view(-1, 1, 1, 1))) / (1 - signal**2).sqrt()
         return torch.cat([noise, torch.cos(3 * x)], dim=1)
@@ -99,12 +100,12 @@ def test_1000_steps_are_the_textbook():
         assert torch.allclose(x[i], state[0].float(), rtol=0, atol=5e-5)
 
 
-# Time steps
+# --- Timesteps ---
 
 
 @pytest.mark.parametrize("steps", [2, 7, 21, 50, 250, 999, 1000])
 def test_even_timesteps_are_those_of_improved_ddpm(steps):
-    """The loop of `space_timesteps` in its code, of which rounding ties depend on accumulated error."""
+    """Compared with the loop of `space_timesteps` in its code, in which accumulated error decides rounding ties."""
     stride, position, expected = 999 / (steps - 1), 0.0, []
     for _ in range(steps):
         expected.append(round(position))
@@ -121,25 +122,25 @@ def test_timesteps_span_the_process(rule):
         assert steps == 1 or visited[0] == 0
 
 
-def test_log_snr_steps_are_even_where_time_steps_are_dense():
+def test_log_snr_steps_are_even_where_timesteps_are_dense():
     log_snr = torch.logit(ALPHAS_CUMPROD[log_snr_timesteps(DIFFUSION, 20)])
     steps = -log_snr.diff()
     assert (steps[4:] / steps[4:].mean() - 1).abs().max() < 0.1
 
 
-def test_model_is_told_the_time_step_of_the_whole_process():
-    for sampler, (_, _, timesteps, _) in SAMPLERS.items():
+def test_the_model_gets_the_timestep_of_the_whole_process():
+    for name, sampler in SAMPLERS.items():
         seen = []
 
         def model(x, t, y, seen=seen):
             seen.append(t.tolist())
             return torch.cat([x, x], dim=1)
 
-        draw(model, count=2, steps=7, sampler=sampler)
-        assert seen == [[t, t] for t in reversed(timesteps(DIFFUSION, 7))]
+        draw(model, count=2, steps=7, sampler=name)
+        assert seen == [[t, t] for t in reversed(sampler.timesteps(DIFFUSION, 7))]
 
 
-def test_respaced_ddpm_is_diffusers_given_the_time_steps():
+def test_respaced_ddpm_equals_diffusers_with_the_same_timesteps():
     timesteps = even_timesteps(DIFFUSION, 30)[::-1]
     scheduler = DDPMScheduler(1000, variance_type="learned_range", clip_sample=False)
     scheduler.set_timesteps(timesteps=timesteps)
@@ -151,35 +152,35 @@ def test_respaced_ddpm_is_diffusers_given_the_time_steps():
     assert torch.allclose(draw(count=1, steps=30), x, rtol=1e-3, atol=1e-4)
 
 
-def test_ddim_is_its_formula():
-    """DDIM, eq. 12 with sigma 0, over the time steps visited, in float64."""
+def test_ddim_equals_its_formula():
+    """DDIM, eq. 12 with sigma 0, over the visited timesteps, in float64."""
     timesteps = even_timesteps(DIFFUSION, 30)
     x = torch.randn((1, 2, 3, 3), generator=seeds.generator(0, "sampling", 0)).double()
     for k in reversed(range(30)):
         noise = untrained_model(x, torch.tensor([timesteps[k]]), torch.tensor([0]))[:, :2]
         a = ALPHAS_CUMPROD[timesteps[k]]
-        before = ALPHAS_CUMPROD[timesteps[k - 1]] if k else torch.tensor(1.0, dtype=torch.float64)
-        x = before.sqrt() * (x - (1 - a).sqrt() * noise) / a.sqrt() + (1 - before).sqrt() * noise
+        previous = ALPHAS_CUMPROD[timesteps[k - 1]] if k else torch.tensor(1.0, dtype=torch.float64)
+        x = previous.sqrt() * (x - (1 - a).sqrt() * noise) / a.sqrt() + (1 - previous).sqrt() * noise
     assert torch.allclose(draw(count=1, steps=30, sampler="ddim"), x.float(), rtol=1e-4, atol=1e-5)
 
 
-# Noise, batches, labels
+# --- Noise, batches, labels ---
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_batch_size_changes_no_bit(sampler, guidance):
-    """To the bit, since this model's own arithmetic does not depend on the batch."""
+def test_samples_do_not_depend_on_the_batch_size(sampler, guidance):
+    """They are bit-identical, because the operations of this model do not depend on the batch."""
     whole = draw(count=7, sampler=sampler, guidance=guidance, batch_size=7)
     for batch_size in (1, 2, 5, 100):
         assert torch.equal(whole, draw(count=7, sampler=sampler, guidance=guidance, batch_size=batch_size))
 
 
-def test_more_images_leave_the_first_ones_alone():
+def test_the_first_images_do_not_depend_on_the_count():
     assert torch.equal(draw(count=9)[:4], draw(count=4))
 
 
-def test_first_noise_depends_on_seed_and_image_alone():
+def test_the_initial_noise_depends_only_on_seed_and_image():
     starts = []
 
     def model(x, t, y):
@@ -196,15 +197,15 @@ def test_first_noise_depends_on_seed_and_image_alone():
 
 
 def test_every_step_draws_new_noise():
-    """Of a model that keeps x, variance at its bound: two steps' noises can't be told apart from independent ones."""
-    noises, before = [], []
+    """With a model that predicts no noise, at the upper bound of the variance, noises of all steps are uncorrelated."""
+    noises, inputs = [], []
 
     def model(x, t, y):
-        before.append(x.clone())
+        inputs.append(x.clone())
         return torch.cat([torch.zeros_like(x), torch.ones_like(x)], dim=1)
 
     last = draw(model, count=1, shape=(1, 32, 32), steps=4)
-    for earlier, later in zip(before, [*before[1:], last], strict=True):
+    for earlier, later in zip(inputs, [*inputs[1:], last], strict=True):
         slope = (earlier * later).sum() / earlier.square().sum()
         noises.append((later - slope * earlier).flatten())
     correlation = torch.corrcoef(torch.stack(noises[:-1])).fill_diagonal_(0)
@@ -223,11 +224,11 @@ def test_labels_are_balanced():
     assert seen == [[0, 1], [2, 0], [1]]
 
 
-# Guidance
+# --- Guidance ---
 
 
 def constant_model(calls):
-    """Noise 1 + label in every channel and variance -0.5, for no label noise -1 and variance 7."""
+    """A model with noise 1 + label in every channel and variance -0.5; without a label, noise -1 and variance 7."""
 
     def model(x, t, y):
         calls.append(y.tolist())
@@ -239,20 +240,20 @@ def constant_model(calls):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_guidance_acts_on_every_channel_and_leaves_the_variance(sampler):
-    """w = 2 on noises c = 1 + y and u = -1 is a model that says u + 2 (c - u) = 3 + 2 y; 5 channels, none special."""
+def test_guidance_changes_the_noise_of_every_channel_but_not_the_variance(sampler):
+    """w = 2 on noises c = 1 + y and u = -1 equals a model with noise u + 2 (c - u) = 3 + 2 y, in all 5 channels."""
 
     def guided(x, t, y):
         noise = (3.0 + 2 * y.view(-1, 1, 1, 1)).expand_as(x)
         return torch.cat([noise, torch.full_like(x, -0.5)], dim=1)
 
     calls = []
-    found = draw(constant_model(calls), shape=(5, 2, 2), guidance=2.0, sampler=sampler)
+    actual = draw(constant_model(calls), shape=(5, 2, 2), guidance=2.0, sampler=sampler)
     assert calls[0] == [0, 1, 2, 0, 1, 2, 3, 3, 3, 3, 3, 3]
-    assert torch.allclose(found, draw(guided, shape=(5, 2, 2), sampler=sampler), rtol=1e-5, atol=1e-5)
+    assert torch.allclose(actual, draw(guided, shape=(5, 2, 2), sampler=sampler), rtol=1e-5, atol=1e-5)
 
 
-def test_guidance_1_runs_no_unconditional_half():
+def test_guidance_1_evaluates_only_the_conditional_model():
     calls = []
     draw(constant_model(calls), steps=2, guidance=1.0)
     assert calls == [[0, 1, 2, 0, 1, 2]] * 2
@@ -265,7 +266,7 @@ def test_guidance_0_is_unconditional():
     assert torch.allclose(draw(constant_model([]), guidance=0.0), draw(unconditional), rtol=1e-5, atol=1e-5)
 
 
-def test_bfloat16_is_the_models_alone():
+def test_bfloat16_applies_only_inside_the_model():
     weight = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)) / 2
     dtypes = set()
 
@@ -291,7 +292,7 @@ def test_bfloat16_is_the_models_alone():
         ({"count": 0}, "count: 0: must be 1 or more"),
     ],
 )
-def test_protocols_that_make_no_sense(protocol, message):
+def test_invalid_protocols(protocol, message):
     with pytest.raises(UserError) as error:
         draw(**protocol)
     assert str(error.value) == message
