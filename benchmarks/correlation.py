@@ -1,9 +1,10 @@
-"""How far each lemma misses where its features are not independent: M[f(x)] / M[x] by the inputs' correlation.
+"""How far each primitive is from preserving magnitude if its inputs are correlated: M[f(x)] / M[x] by correlation.
 
     python benchmarks/correlation.py
 
-Inputs are normal, of unit magnitude and of DiT-S's width. Along features and along tokens, neighbours have correlation
-r, and those further apart r to the power of their distance; the two terms of a sum have correlation r.
+The paper's lemmas assume independent features. Here inputs are normal, of unit magnitude and of DiT-S's width; along
+features and along tokens, neighbors have correlation r and others r to the power of their distance; the two terms of a
+sum have correlation r.
 """
 
 import torch
@@ -18,14 +19,14 @@ CORRELATIONS = (0.0, 0.5, 0.9, 0.99)
 
 
 def chain(length: int, correlation: float) -> torch.Tensor:
-    """Covariance (length, length) of a chain whose neighbours have the given correlation."""
-    place = torch.arange(length, dtype=torch.float64)
-    return correlation ** (place.unsqueeze(0) - place.unsqueeze(1)).abs()
+    """Covariance (length, length) of a chain whose neighbors have the given correlation."""
+    position = torch.arange(length, dtype=torch.float64)
+    return correlation ** (position.unsqueeze(0) - position.unsqueeze(1)).abs()
 
 
 @torch.no_grad()
-def misses(correlation: float, seed: int = 0) -> dict[str, float]:
-    """M[f(x)] / M[x] of each primitive at one draw of weights and inputs."""
+def magnitude_ratios(correlation: float, seed: int = 0) -> dict[str, float]:
+    """M[f(x)] / M[x] of each primitive, for one draw of weights and inputs."""
 
     def draw(name: str, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator(seed, name), dtype=torch.float64)
@@ -49,7 +50,7 @@ def misses(correlation: float, seed: int = 0) -> dict[str, float]:
         "linear (Lemma 3), all rows": by_row.square().mean().sqrt().item(),
         "linear, lowest row": by_row.min().item(),
         "linear, highest row": by_row.max().item(),
-        "linear, worst row there is": torch.linalg.eigvalsh(covariance)[-1].sqrt().item(),
+        "linear, worst possible row": torch.linalg.eigvalsh(covariance)[-1].sqrt().item(),
         "residual sum (Lemma 4), t = 0.3": (magnitude(mp_sum(one, other, RESIDUAL_BLEND)) / magnitude(one)).item(),
         "embedding sum (Lemma 4), t = 0.5": (magnitude(mp_sum(one, other, EMBEDDING_BLEND)) / magnitude(one)).item(),
         "SiLU (Lemma 5)": (magnitude(activate(x, "mp_silu")) / magnitude(x)).item(),
@@ -59,7 +60,7 @@ def misses(correlation: float, seed: int = 0) -> dict[str, float]:
 
 
 def main() -> None:
-    columns = [misses(correlation) for correlation in CORRELATIONS]
+    columns = [magnitude_ratios(correlation) for correlation in CORRELATIONS]
     print("| M[f(x)] / M[x] | " + " | ".join(f"r = {correlation:g}" for correlation in CORRELATIONS) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for name in columns[0]:

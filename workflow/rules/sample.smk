@@ -1,5 +1,5 @@
-# A trained run -> images, once a protocol. Protocol and run are named by all that decides the images, so a newer
-# trained.json (the same run, continued) makes no old sample stale.
+# Images of a trained run, once per protocol. The names of run and protocol hold everything that decides the images, so a
+# newer trained.json (of the same run, continued) makes no samples stale.
 
 
 rule sample:

@@ -1,31 +1,31 @@
-# Real images -> reference statistics, once a data set; images and reference -> distances.
+# Statistics of real images, once per data set and number of samples; distances of samples from them.
 
 FEATURES = experiment.scoring.features
 WEIGHTS = options({"weights": experiment.scoring.weights})
 AGAINST = options({"reference": experiment.scoring.reference})
-REFERENCE = f"results/reference/{experiment.reference_name}-{FEATURES}-n{{drawn}}.npz"
+REFERENCE = f"results/reference/{experiment.reference_name}-{FEATURES}-n{{sample_count}}.npz"
 
 
 rule reference:
     input:
-        experiment.statistics,  # images are named by their path alone: moving or touching them makes nothing anew
+        experiment.statistics,  # images are not listed: moving or touching them rebuilds nothing
     output:
         REFERENCE,
     log:
-        "results/logs/reference/n{drawn}.log",
+        "results/logs/reference/n{sample_count}.log",
     wildcard_constraints:
-        drawn=r"\d+",
+        sample_count=r"\d+",
     resources:
         gpu=GPU,
     shell:
-        ON_GPU + " reference {DATA} {AGAINST} --features {FEATURES} {WEIGHTS} --count {wildcards.drawn}"
+        ON_GPU + " reference {DATA} {AGAINST} --features {FEATURES} {WEIGHTS} --count {wildcards.sample_count}"
         " --device {experiment.execution.device} --output {output} --log {log}"
 
 
 rule score:
     input:
         samples="results/runs/{run}/samples/{protocol}/samples.npz",
-        reference=lambda wildcards: REFERENCE.format(drawn=experiment.protocols[wildcards.protocol].count),
+        reference=lambda wildcards: REFERENCE.format(sample_count=experiment.protocols[wildcards.protocol].count),
     output:
         f"results/runs/{{run}}/samples/{{protocol}}/{experiment.score_file}",
     log:

@@ -1,4 +1,4 @@
-# A trained run -> magnitudes of activations and weights.
+# Magnitudes of a trained run's activations and weights.
 
 TRACING = options(experiment.tracing.to_json())
 
