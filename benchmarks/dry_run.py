@@ -1,11 +1,13 @@
-"""How long Snakemake takes to say what it would do: for the paper's configuration and for a grid of 400 runs.
+"""Time of a Snakemake dry run of the paper's configuration and of a grid of 400 runs.
 
-Each beside a bare Snakefile of as many jobs, whose rules have nothing but a name, an input, an output and a command.
+Each is measured beside a bare Snakefile with as many jobs, whose rules have only a name, an input, an output and a
+command.
 
     python benchmarks/dry_run.py [--rounds 3]
 
-Times are medians over rounds, in which each is taken once, the ratio is the median of those within a round, so that
-other work on the machine meets both alike. Wall-clock seconds, and seconds of the processor beside them.
+Times are medians over rounds, and each round takes every measurement once; the ratio is the median of the ratios within
+rounds, so that other work on the machine affects both sides alike. Wall-clock seconds come first, CPU seconds follow in
+parentheses.
 """
 
 import argparse
@@ -29,7 +31,7 @@ GRID = {
         }
     },
 }  # fmt: skip
-# A chain has the shape of a run: spec -> train -> sample -> score, and train -> trace.
+# Each chain has the shape of a run: spec -> train -> sample -> score, and train -> trace.
 BARE = """
 CHAINS = {chains}
 rule all:
@@ -56,18 +58,30 @@ rule trace:
 """
 
 
-def dry_run(folder: Path, *options: str, quiet: bool = True) -> tuple[float, float, str]:
-    """Seconds of `snakemake -n`, of the clock and of the processor, and what it printed."""
-    words = [sys.executable, "-m", "snakemake", "all", "--dry-run", "--cores", "2", "--directory", str(folder)]
+def time_dry_run(folder: Path, *options: str) -> tuple[float, float]:
+    """Wall-clock and CPU seconds of a dry run in `folder`."""
     start = os.times()
-    done = subprocess.run(
-        [*words, *(("--quiet",) if quiet else ("--quiet", "rules")), *options], cwd=ROOT, capture_output=True, text=True
-    )
+    dry_run_output(folder, "--quiet", *options)
     end = os.times()
+    cpu = end.children_user + end.children_system - start.children_user - start.children_system
+    return end.elapsed - start.elapsed, cpu
+
+
+def dry_run_output(folder: Path, *options: str) -> str:
+    """What a dry run in `folder` prints. Exits if it fails."""
+    words = [sys.executable, "-m", "snakemake", "all", "--dry-run", "--cores", "2", "--directory", str(folder)]
+    done = subprocess.run([*words, *options], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
-    processor = end.children_user + end.children_system - start.children_user - start.children_system
-    return end.elapsed - start.elapsed, processor, done.stdout
+    return done.stdout
+
+
+def count_jobs(folder: Path, *options: str) -> int:
+    """The number of jobs that a dry run in `folder` announces."""
+    match = re.search(r"^total +(\d+)$", dry_run_output(folder, "--quiet", "rules", *options), re.MULTILINE)
+    if match is None:
+        sys.exit("the dry run printed no table of jobs")
+    return int(match[1])
 
 
 def main() -> None:
@@ -83,23 +97,25 @@ def main() -> None:
             "the paper's study": ("--configfile", str(ROOT / "workflow/config/imagenet128.yaml")),
             "a grid of 400 runs": ("--configfile", str(folder / "grid.yaml")),
         }
-        print(f"{'':<20}{'jobs':>6}{'here':>20}{'bare Snakemake':>20}{'ratio':>16}")
+        print(f"{'':<20}{'jobs':>6}{'this workflow':>20}{'bare Snakefile':>20}{'ratio':>16}")
         for name, options in studies.items():
-            printed = dry_run(folder / "study", *options, quiet=False)[2]
-            jobs = int(re.search(r"^total +(\d+)$", printed, re.MULTILINE)[1])
+            jobs = count_jobs(folder / "study", *options)
             bare = folder / "Snakefile"
             bare.write_text(BARE.format(chains=round(jobs / 5)))
-            times = [
-                (*dry_run(folder / "study", *options)[:2], *dry_run(folder / "bare", "--snakefile", str(bare))[:2])
+            rounds = [
+                (time_dry_run(folder / "study", *options), time_dry_run(folder / "bare", "--snakefile", str(bare)))
                 for _ in range(args.rounds)
             ]
-            wall, processor, bare_wall, bare_processor = map(statistics.median, zip(*times, strict=True))
-            ratio = statistics.median(ours / theirs for ours, _, theirs, _ in times)
-            ratio_processor = statistics.median(ours / theirs for _, ours, _, theirs in times)
-            pairs = ((wall, processor, " s"), (bare_wall, bare_processor, " s"), (ratio, ratio_processor, ""))
-            cells = [f"{first:.2f} ({second:.2f}){unit}" for first, second, unit in pairs]
-            print(f"{name:<20}{jobs:>6}{cells[0]:>20}{cells[1]:>20}{cells[2]:>16}")
-    print("seconds of the clock (of the processor)")
+            cells = [cell([times[side] for times in rounds], " s") for side in (0, 1)]
+            ratios = [(ours[0] / theirs[0], ours[1] / theirs[1]) for ours, theirs in rounds]
+            print(f"{name:<20}{jobs:>6}{cells[0]:>20}{cells[1]:>20}{cell(ratios):>16}")
+    print("wall-clock seconds (CPU seconds)")
+
+
+def cell(pairs: list[tuple[float, float]], unit: str = "") -> str:
+    """The medians of the first and of the second numbers."""
+    wall, cpu = (statistics.median(values) for values in zip(*pairs, strict=True))
+    return f"{wall:.2f} ({cpu:.2f}){unit}"
 
 
 if __name__ == "__main__":

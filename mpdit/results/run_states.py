@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..experiment import run_files
 from ..system.lock import holder
 
 State = Literal["trained", "running", "stopped", "waiting", "diverged", "damaged"]
@@ -43,7 +44,8 @@ def run_states(folder: Path, planned: Mapping[str, int]) -> list[RunState]:
 
 def run_state(folder: Path, planned_steps: int | None = None) -> RunState:
     """The state of the run in `folder`; `planned_steps` counts where neither spec.json nor trained.json names any."""
-    spec, trained, row = _json(folder / "spec.json"), _json(folder / "trained.json"), _last_row(folder / "training.csv")
+    spec, trained = _json(folder / run_files.SPEC), _json(folder / run_files.TRAINED)
+    row = _last_row(folder / run_files.TRAINING_TABLE)
     outcome = _mapping(trained)
     training = _mapping(_mapping(spec).get("training"))
     steps = _whole(training.get("steps")) or _whole(outcome.get("steps")) or planned_steps
@@ -68,12 +70,12 @@ def _state(folder: Path, spec: object, trained: object, step: int | None, steps:
         return "damaged"
     if _is_running(folder):
         return "running"
-    return "stopped" if step or (folder / "checkpoints").exists() else "waiting"
+    return "stopped" if step or (folder / run_files.CHECKPOINTS).exists() else "waiting"
 
 
 def _is_running(folder: Path) -> bool:
     """Whether a process holds the run's lock; where this machine cannot tell, whether the run was written recently."""
-    lock, is_checked = folder / "lock", False
+    lock, is_checked = folder / run_files.LOCK, False
     with suppress(OSError):  # a file system without locks
         if holder(lock):
             return True
@@ -83,8 +85,8 @@ def _is_running(folder: Path) -> bool:
         owner = lock.read_text(errors="replace").strip()
         if not owner or (is_checked and owner.endswith(f" on {socket.gethostname()}")):
             return False
-        written = [file.stat().st_mtime for file in (folder / "training.csv", folder / "train.log") if file.exists()]
-        return time.time() - max(written, default=0) < RECENT
+        logs = [folder / name for name in (run_files.TRAINING_TABLE, run_files.TRAIN_LOG)]
+        return time.time() - max((log.stat().st_mtime for log in logs if log.exists()), default=0) < RECENT
     return False
 
 

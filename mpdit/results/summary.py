@@ -142,12 +142,12 @@ def best(rows: pd.DataFrame, within: tuple[str, ...] = ()) -> list[bool]:
     end: its mean is then one of the seeds that are left.
     """
     keys = ["model", "data", *within, *PROTOCOL]
-    marks = [False] * len(rows)
+    marked = set()
     for _, group in rows[rows["n"] > 0].groupby(keys, dropna=False):
-        lowest = group["fid_mean"].idxmin()
-        if len(group) > 1 and group["n"].min() > 1 and group["statuses"][lowest].all_trained:
-            marks[lowest] = True
-    return marks
+        lowest = group["fid_mean"].argmin()
+        if len(group) > 1 and group["n"].min() > 1 and group["statuses"].iloc[lowest].all_trained:
+            marked.add(group.index[lowest])
+    return [index in marked for index in rows.index]
 
 
 def relative_time(rows: pd.DataFrame, cost: pd.DataFrame | None) -> list[float]:

@@ -130,7 +130,8 @@ def _read_csv(source: str | Path | IO[str], path: str | Path, **options: Any) ->
     import pandas as pd
 
     try:
-        return pd.read_csv(source, keep_default_na=False, **options)
+        frame: pd.DataFrame = pd.read_csv(source, keep_default_na=False, **options)
+        return frame
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except pd.errors.EmptyDataError:

@@ -135,8 +135,8 @@ def frames(*runs: tuple, cost=None) -> dict:
     """The tables of runs (entry, status, scores): a score is what sets it apart from `score_row`."""
     scores = [
         {"protocol": PROTOCOL, **score_row(entry, **score), "ema_width": score.get("ema_width", 0.05)}
-        for entry, _, found in runs
-        for score in found
+        for entry, _, scored in runs
+        for score in scored
     ]
     return {
         "runs": pd.DataFrame([run_row(entry, status) for entry, status, _ in runs]),

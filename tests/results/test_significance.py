@@ -1,4 +1,4 @@
-"""Statistics of seeds against hand-computed values and scipy's tests."""
+"""Statistics of seeds against values computed by hand and scipy's tests."""
 
 import math
 
@@ -61,13 +61,13 @@ def test_beyond_a_margin_is_two_sided():
     assert p_outside(MEAN, SD, 4, low - 1.0, low) == pytest.approx(0.05, abs=1e-3)
 
 
-def test_values_that_do_not_spread():
+def test_values_without_spread():
     assert p_inside(1.0, 0.0, 3, 0.99, 1.01) == 0.0
     assert p_outside(1.0, 0.0, 3, 0.99, 1.01) == 1.0
     assert p_inside(1.0, 0.0, 3, 1.0, INF) == 1.0  # at the bound
 
 
-def test_sign_test_is_the_binomial():
+def test_the_sign_test_is_the_binomial_test():
     assert sign_test(5, 0) == pytest.approx(2 / 32)
     assert sign_test(1, 6) == pytest.approx(stats.binomtest(1, 7).pvalue)
     assert sign_test(2, 2) == 1.0
@@ -81,10 +81,10 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_seeds_needed_is_the_first_number_that_decides():
-    found = seeds_needed(1.0, 1.0, 3, 0.0, INF, 0.05)
-    assert p_inside(1.0, 1.0, found, 0.0, INF) < 0.05 <= p_inside(1.0, 1.0, found - 1, 0.0, INF)
-    assert found == 7  # t of 7 seeds is sqrt(7) = 2.65 > 2.45, of 6 it is 2.449 < 2.571
+def test_the_seeds_needed_are_the_smallest_number_that_decides():
+    needed = seeds_needed(1.0, 1.0, 3, 0.0, INF, 0.05)
+    assert p_inside(1.0, 1.0, needed, 0.0, INF) < 0.05 <= p_inside(1.0, 1.0, needed - 1, 0.0, INF)
+    assert needed == 7  # t of 7 seeds is sqrt(7) = 2.65 > 2.45, that of 6 is 2.449 < 2.571
     assert seeds_needed(0.0, 1.0, 3, 0.0, INF, 0.05) is None
     assert seeds_needed(3.0, 1.0, 2, -2.0, 2.0, 0.05) == 7  # beyond a margin by one standard deviation
 
@@ -96,14 +96,14 @@ def test_sampling_error_by_hand():
     assert math.isnan(sampling_error([]))
 
 
-def test_an_option_that_another_beats_is_out():
+def test_an_option_that_another_one_beats_is_out():
     clear = {1: {0: 10.0, 1: 10.1, 2: 9.9}, 2: {0: 5.0, 1: 5.2, 2: 4.9}, 3: {0: 5.1, 1: 4.9, 2: 5.0}}
     assert maybe_best(clear, 0.05) == [2, 3]
     assert maybe_best({1: {0: 10.0}, 2: {0: 5.0}}, 0.05) == [1, 2]  # one seed
     assert maybe_best({1: {0: INF, 1: 3.0}, 2: {0: 5.0, 1: 5.5}}, 0.05) == [2]  # it diverged once
 
 
-def test_options_share_the_level():
+def test_the_level_is_shared_by_the_options():
     """One-sided p of differences 1 and 2 is 0.1024: out at 0.11 between two options, in among three."""
     two = {1: {0: 2.0, 1: 3.0}, 2: {0: 1.0, 1: 1.0}}
     assert stats.ttest_1samp([1.0, 2.0], 0.0, alternative="greater").pvalue == pytest.approx(0.1024, abs=1e-4)

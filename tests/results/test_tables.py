@@ -3,17 +3,10 @@
 import pytest
 from helpers.made_up_runs import entry, planned, write_run
 
-from mpdit.commands import cost
-from mpdit.experiment.columns import COST, FID, MAGNITUDES, RUNS, SCHEMAS, TRAINING
+from mpdit.experiment.columns import COST, FID, MAGNITUDES, RUNS, SCHEMAS
 from mpdit.results.collect import collect
 from mpdit.results.tables import empty_table, read_run_rows, read_table, write_tables
 from mpdit.system.errors import UserError
-from mpdit.training import training_log
-
-
-def test_the_columns_are_those_that_the_stages_write():
-    assert TRAINING.names == ("run", *training_log.COLUMNS)
-    assert COST.names == tuple(cost.COLUMNS)
 
 
 def test_tables_are_read_as_they_were_written(tmp_path):

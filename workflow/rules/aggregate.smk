@@ -1,9 +1,9 @@
-# Finished runs -> one CSV a subject: per block of `experiments:`, and over all of them in results/ itself.
-# Letters and modulations of the whole grid -> relative step time.
+# Finished runs -> one CSV per subject: for each block of `experiments:`, and for all blocks in results/ itself.
+# Configurations and modulations of the whole grid -> relative step time.
 
 
 def finished(*blocks):
-    """Every file of the runs of these blocks that an aggregation reads."""
+    """All files of the runs of these blocks that the aggregation reads."""
     return [
         f"results/runs/{run.run}/{file}"
         for run in experiment.planned_runs(*blocks)

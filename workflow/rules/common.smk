@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mpdit import paper
 from mpdit.experiment import Experiment
+from mpdit.experiment.columns import AGGREGATES
 from mpdit.experiment.parse import read_yaml
 from mpdit.system.errors import UserError
 
@@ -49,4 +50,3 @@ ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.system.gpus {{resources.gpu}} 
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
 # Part of shell commands, not of params: moving the images encodes nothing again.
 DATA = shlex.quote(json.dumps(experiment.data.to_json()))
-AGGREGATES = ("runs", "fid", "training", "magnitudes", "angles")
