@@ -1,7 +1,7 @@
-"""A real SLURM of one node, from Debian's packages, in a folder of its own: no systemd, no root, no database.
+"""A real SLURM with one node, from Debian's packages, in a folder of its own: no systemd, no root, no database.
 
-The node poses as one with 16 CPUs, 256 GB and four GPUs, each of which is a device file that is not one: SLURM counts
-them, hands them out and sets CUDA_VISIBLE_DEVICES as for real ones.
+The node poses as one with 16 CPUs, 256 GB of memory and four GPUs. The GPUs are ordinary device files: SLURM counts and
+assigns them and sets CUDA_VISIBLE_DEVICES as it does for real ones.
 """
 
 import getpass
@@ -57,14 +57,17 @@ PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP OverSubscribe=NO DefMemPer
 
 
 def missing() -> list[str]:
-    """Programs of SLURM that this machine lacks."""
+    """The programs of SLURM that are not installed on this machine."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
     return [program for program in PROGRAMS if shutil.which(program, path=path) is None]
 
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """Start it; yield the environment in which its commands and Snakemake's executor find it. Ends all it started."""
+    """A running cluster: the environment in which SLURM's commands and Snakemake's executor find it.
+
+    Everything that was started is stopped in the end.
+    """
     folder.chmod(0o755)
     for name in ("state", "spool", "munge", "bin"):
         (folder / name).mkdir(mode=0o755)
@@ -78,10 +81,9 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     key = folder / "munge/key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    # The executor takes most SLURM_ variables from its jobs, SLURM_CONF among them: srun has it from here.
+    # The executor removes most SLURM_ variables from its jobs, SLURM_CONF among them. This srun sets it again.
     srun = folder / "bin/srun"
-    found = shutil.which("srun")
-    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {found} "$@"\n')
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
     srun.chmod(0o755)
     path = f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
@@ -92,10 +94,10 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         wait_for(lambda: (folder / "munge/socket").exists(), "munged", folder)
         daemons += [start(["slurmctld", "-D", "-c", "-f", folder / "slurm.conf"], folder, environment)]
         daemons += [start(["slurmd", "-D", "-f", folder / "slurm.conf", "-N", host], folder, environment)]
-        wait_for(lambda: "idle" in ask(environment, "sinfo", "-h", "-o", "%T"), "slurmctld and slurmd", folder)
+        wait_for(lambda: "idle" in output_of(environment, "sinfo", "-h", "-o", "%T"), "slurmctld and slurmd", folder)
         yield environment
     finally:
-        ask(environment, "scancel", "--signal=KILL", "--user", getpass.getuser())
+        output_of(environment, "scancel", "--signal=KILL", "--user", getpass.getuser())
         for daemon in reversed(daemons):
             daemon.send_signal(signal.SIGTERM)
             try:
@@ -106,8 +108,8 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def munge_files(folder: Path) -> list[str]:
-    places = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-    return [f"--{option}={folder}/munge/{name}" for option, name in places.items()]
+    files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    return [f"--{option}={folder}/munge/{name}" for option, name in files.items()]
 
 
 def start(command: list, folder: Path, environment: dict[str, str]) -> subprocess.Popen:
@@ -115,8 +117,8 @@ def start(command: list, folder: Path, environment: dict[str, str]) -> subproces
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
 
-def ask(environment: dict[str, str], *command: str) -> str:
-    """What a command of SLURM prints."""
+def output_of(environment: dict[str, str], *command: str) -> str:
+    """The output of one of SLURM's commands."""
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30).stdout
 
 
@@ -124,8 +126,8 @@ def wait_for(condition, what: str, folder: Path, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            said = "\n".join(file.read_text()[-2000:] for file in [*folder.glob("*.out"), *folder.glob("*.log")])
-            raise RuntimeError(f"{what}: not ready after {seconds:g} s\n{said}")
+            logs = "\n".join(file.read_text()[-2000:] for file in [*folder.glob("*.out"), *folder.glob("*.log")])
+            raise RuntimeError(f"{what}: not ready after {seconds:g} s\n{logs}")
         time.sleep(0.1)
 
 
