@@ -1,23 +1,27 @@
 """`mpdit sample`: a run folder and latents in, images, grid and protocol out."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from helpers.run_records import small_run, trained_run
+from helpers.made_up_runs import outcome
+from helpers.tiny_runs import make_spec
 from PIL import Image
 
 from mpdit.__main__ import main
 from mpdit.experiment.records import Manifest, SourceRecord
+from mpdit.experiment.run_spec import DataIdentity
 from mpdit.model.dit import create_model
 from mpdit.system import seeds
 from mpdit.system.files import write_json
 from mpdit.training import snapshots
 
 TRAINED_STEP = 40
-RUN = small_run(data="noise", lr=0.02)
+RUN = replace(make_spec(lr=0.02), data=DataIdentity("noise", 8, None, "none"))
+TRAINED = outcome(RUN.name) | {"step": TRAINED_STEP, "latents": "f" * 64}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def study(tmp_path_factory):
                 snapshots.save_snapshot(folder / "run" / "snapshots", step, width, dict(model.named_parameters()))
     snapshots.save_snapshot(folder / "run" / "snapshots", TRAINED_STEP, None, dict(model.named_parameters()), "float32")
     write_json(folder / "run" / "spec.json", RUN.to_json())
-    write_json(folder / "run" / "trained.json", trained_run(RUN, "f" * 64, step=TRAINED_STEP).to_json())
+    write_json(folder / "run" / "trained.json", TRAINED)
     return SimpleNamespace(folder=folder, run=folder / "run", latents=store)
 
 
@@ -121,7 +125,7 @@ def test_an_earlier_snapshot_can_be_sampled(study, tmp_path):
 def test_a_diverged_run_gives_no_images_and_a_picture_that_says_so(study, tmp_path):
     run = tmp_path / "run"
     write_json(run / "spec.json", json.loads((study.run / "spec.json").read_text()))
-    write_json(run / "trained.json", trained_run(RUN, "f" * 64, status="diverged", step=17).to_json())
+    write_json(run / "trained.json", TRAINED | {"status": "diverged", "step": 17})
     assert run_sample(study, tmp_path, "--step", str(TRAINED_STEP), run=run) == 0
     images, labels = read(tmp_path)
     assert images.shape == (0, 8, 8, 3) and images.dtype == np.uint8
@@ -159,7 +163,7 @@ def test_other_latents_foreign_snapshots_and_unfinished_runs_are_refused(study, 
     write_json(run / "spec.json", json.loads((study.run / "spec.json").read_text()))
     assert run_sample(study, tmp_path / "out", run=run) == 2
     assert "no trained.json: must be a run folder that `mpdit train` has finished" in capsys.readouterr().err
-    write_json(run / "trained.json", trained_run(RUN, "0" * 64, step=40).to_json())
+    write_json(run / "trained.json", TRAINED | {"latents": "0" * 64})
     assert run_sample(study, tmp_path / "out", run=run) == 2
     assert "latents ffffffffffff: must be those that" in capsys.readouterr().err
     trained = json.loads((study.run / "trained.json").read_text())

@@ -5,22 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.made_up_runs import PROTOCOL, SCORE_FILE, entry, score_row, write_plan, write_rows, write_run
 from helpers.references import batches_of, random_reference
 
-from mpdit import paper
 from mpdit.evaluation import reference as reference_module
 from mpdit.evaluation.metrics import frechet_distance, kernel_distance
 from mpdit.evaluation.reference import Reference, precomputed_reference, reference_statistics
 from mpdit.evaluation.reservoir import Reservoir
-from mpdit.evaluation.scoring import COLUMNS
-from mpdit.experiment.columns import FID, RUNS
-from mpdit.experiment.grid import Experiment
-from mpdit.results.collect import collect, read_plan
-from mpdit.results.tables import read_table, write_tables
 from mpdit.system.errors import UserError
-
-NOT_IN_STATISTICS = ("reference_count", "kid", "kid_sd", "fid_floor", "kid_floor", "floor_count")
 
 
 def rng(seed=0):
@@ -130,59 +121,3 @@ def test_precomputed_statistics_are_a_reference_named_and_hashed_by_their_file(t
     assert (reference.features, reference.features_hash) == ("inception", "f" * 16)
     assert (reference.count, reference.floor, reference.rows.shape) == (None, None, (0, 6))
     np.testing.assert_array_equal(reference.mu, np.arange(6.0))
-
-
-# Aggregates and tables
-
-
-def test_tables_show_what_is_unknown_as_nothing(tmp_path):
-    entries = [entry("A"), entry("E")]
-    for run, fid in zip(entries, (80.0, 50.0), strict=True):
-        score = score_row(run, fid=fid, reference="adm.npz") | dict.fromkeys(NOT_IN_STATISTICS)
-        write_rows(write_run(tmp_path, run) / f"samples/{PROTOCOL}" / SCORE_FILE, COLUMNS, [score])
-    tables = collect(read_plan(write_plan(tmp_path / "plan.json", entries)), tmp_path)
-    write_tables(tables, tmp_path)
-    fid = read_table(tmp_path / "fid.csv", FID)
-    assert fid[list(NOT_IN_STATISTICS)].isna().all(axis=None) and fid["reference"].tolist() == ["adm.npz"] * 2
-    runs = read_table(tmp_path / "runs.csv", RUNS)
-    table = paper.tables.table1({**tables, "runs": runs, "fid": fid, "cost": None})
-    lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    assert [line["FD (EfficientNet-Lite0)"] for line in lines] == ["80.00", "50.00"]
-    assert [line["KD ×10³"] for line in lines] == ["—", "—"]
-    assert lines[1]["change vs A"] == "−37.5 %"
-    assert list(table.footer) == []
-    notes = " ".join(table.notes)
-    assert "reference adm.npz; lower is better" in notes and "no kernel distance and no floor" in notes
-    assert "Real images:" not in notes
-
-
-def test_a_missing_kernel_distance_is_otherwise_an_error(tmp_path):
-    write_rows(
-        write_run(tmp_path, entry()) / f"samples/{PROTOCOL}" / SCORE_FILE, COLUMNS, [score_row(entry(), kid=None)]
-    )
-    with pytest.raises(UserError, match=r"kid of .*: found nothing: must be a finite number"):
-        collect(read_plan(write_plan(tmp_path / "plan.json", [entry()])), tmp_path)
-
-
-# Names
-
-
-def experiment(reference=None, resolution=8):
-    return Experiment({
-        "data": {"name": "digits", "source": "mnist", "resolution": resolution},
-        "training": {"steps": 100}, "learning_rates": {"A": 1e-3},
-        "scoring": {"features": "efficientnet-lite0", "reference": reference},
-        "experiments": {"a": {"model": "DiT-Nano/4", "config": "A", "modulation": "scale_shift", "seed": 0}},
-    })  # fmt: skip
-
-
-def test_names_change_with_what_a_reference_is_made_from():
-    made = [experiment(), experiment("x/adm.npz"), experiment("y/adm.npz"), experiment("x/adm.npz", 16)]
-    assert len({each.reference_name for each in made}) == len({each.score_file for each in made}) == 4
-    assert made[0].reference_name == made[0].data_name and made[0].score_file == "fid-efficientnet-lite0.csv"
-    assert made[1].reference_name.startswith("adm.npz-") and made[1].score_file.startswith(
-        "fid-efficientnet-lite0-adm.npz-"
-    )
-    assert experiment("a b/train-*.parquet").reference_name.startswith("train_.parquet-")
-    assert [run.name for run in made[0].runs.values()] == [run.name for run in made[1].runs.values()]
-    assert (made[0].statistics, made[1].statistics, experiment("a.zip").statistics) == ([], ["x/adm.npz"], [])

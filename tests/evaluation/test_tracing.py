@@ -2,10 +2,12 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.run_records import small_run, trained_run
+from helpers.made_up_runs import outcome
+from helpers.tiny_runs import make_spec
 
 from mpdit.__main__ import main
 from mpdit.evaluation.tracing import evenly_spaced
@@ -35,12 +37,12 @@ class MadeUpRun:
             weights = {name: parameter * (1 + step / 50) for name, parameter in model.named_parameters()}
             for width in (0.05, 0.10):
                 snapshots.save_snapshot(self.folder / "snapshots", step, width, weights, "float32")
-        self.run = small_run(config, modulation)
+        self.run = replace(make_spec(config), modulation=modulation)
         write_json(self.folder / "spec.json", self.run.to_json())
         self.write_trained(self.fingerprint, status)
 
     def write_trained(self, latents, status="trained"):
-        write_json(self.folder / "trained.json", trained_run(self.run, latents, status=status).to_json())
+        write_json(self.folder / "trained.json", outcome(self.run.name) | {"latents": latents, "status": status})
 
     def trace(self, *options):
         """The rows of magnitudes.csv, or the exit status if it is not 0."""

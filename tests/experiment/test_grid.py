@@ -227,3 +227,25 @@ def test_parsing_imports_neither_torch_nor_matplotlib():
     code = "import sys, mpdit, mpdit.experiment.grid, mpdit.paper; print({'torch', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def scored_against(reference=None, resolution=8):
+    return Experiment({
+        "data": {"name": "digits", "source": "mnist", "resolution": resolution},
+        "training": {"steps": 100}, "learning_rates": {"A": 1e-3},
+        "scoring": {"features": "efficientnet-lite0", "reference": reference},
+        "experiments": {"a": {"model": "DiT-Nano/4", "config": "A", "modulation": "scale_shift", "seed": 0}},
+    })  # fmt: skip
+
+
+def test_references_and_scores_are_named_by_what_the_reference_is_built_from():
+    own_data, file = scored_against(), scored_against("x/adm.npz")
+    experiments = [own_data, file, scored_against("y/adm.npz"), scored_against("x/adm.npz", resolution=16)]
+    assert len({experiment.reference_name for experiment in experiments}) == 4
+    assert len({experiment.score_file for experiment in experiments}) == 4
+    assert own_data.reference_name == own_data.data_name and own_data.score_file == "fid-efficientnet-lite0.csv"
+    assert file.reference_name.startswith("adm.npz-")
+    assert file.score_file.startswith("fid-efficientnet-lite0-adm.npz-")
+    assert scored_against("a b/train-*.parquet").reference_name.startswith("train_.parquet-")
+    assert [run.name for run in own_data.runs.values()] == [run.name for run in file.runs.values()]
+    assert (own_data.statistics, file.statistics, scored_against("a.zip").statistics) == ([], ["x/adm.npz"], [])

@@ -7,14 +7,25 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.made_up_runs import entry, frames
+from helpers.made_up_runs import (
+    PROTOCOL,
+    SCORE,
+    SCORE_FILE,
+    entry,
+    frames,
+    score_row,
+    write_plan,
+    write_rows,
+    write_run,
+)
 
 from mpdit import paper
-from mpdit.experiment.columns import AGGREGATES, COST, MAGNITUDES, SCHEMAS
+from mpdit.experiment.columns import AGGREGATES, COST, FID, MAGNITUDES, RUNS, SCHEMAS
 from mpdit.experiment.ladder import MODELS
 from mpdit.rendering import table_format as tables
 from mpdit.results import summary
-from mpdit.results.tables import empty_table
+from mpdit.results.collect import collect, read_plan
+from mpdit.results.tables import empty_table, read_table, write_tables
 from mpdit.system.errors import UserError
 
 NO_MAGNITUDES = empty_table(MAGNITUDES)
@@ -505,3 +516,27 @@ def test_markdown_is_a_table_of_equal_lines(one_seed):
     assert len(lines) == 2 + 5 + 1
     assert {line.count(" | ") for line in lines} == {11}
     assert notes.startswith("Protocol: ")
+
+
+NOT_IN_STATISTICS = ("reference_count", "kid", "kid_sd", "fid_floor", "kid_floor", "floor_count")
+
+
+def test_what_precomputed_statistics_lack_is_a_dash_in_tables(tmp_path):
+    entries = [entry("A"), entry("E")]
+    for run, fid in zip(entries, (80.0, 50.0), strict=True):
+        score = score_row(run, fid=fid, reference="adm.npz") | dict.fromkeys(NOT_IN_STATISTICS)
+        write_rows(write_run(tmp_path, run) / f"samples/{PROTOCOL}" / SCORE_FILE, SCORE, [score])
+    tables = collect(read_plan(write_plan(tmp_path / "plan.json", entries)), tmp_path)
+    write_tables(tables, tmp_path)
+    fid = read_table(tmp_path / "fid.csv", FID)
+    assert fid[list(NOT_IN_STATISTICS)].isna().all(axis=None) and fid["reference"].tolist() == ["adm.npz"] * 2
+    runs = read_table(tmp_path / "runs.csv", RUNS)
+    table = paper.tables.table1({**tables, "runs": runs, "fid": fid, "cost": None})
+    lines = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    assert [line["FD (EfficientNet-Lite0)"] for line in lines] == ["80.00", "50.00"]
+    assert [line["KD ×10³"] for line in lines] == ["—", "—"]
+    assert lines[1]["change vs A"] == "−37.5 %"
+    assert list(table.footer) == []
+    notes = " ".join(table.notes)
+    assert "reference adm.npz; lower is better" in notes and "no kernel distance and no floor" in notes
+    assert "Real images:" not in notes
