@@ -93,7 +93,7 @@ def _measure_run(
     steps = evenly_spaced([snapshot.step for snapshot in list_snapshots(folder) if snapshot.width == width], snapshots)
     if not steps:
         raise UserError(f"{folder}: no snapshots of EMA width {width:g}; train the run again")
-    model = model_of_run(run.to_json(), latents).to(device).eval()
+    model = model_of_run(run, latents.shape, latents.num_classes).to(device).eval()
     batches = _batches(latents, images, device)
     magnitudes = _measure(model, batches, timesteps) + _measure_correlated(model, images, timesteps)
     for step in steps:

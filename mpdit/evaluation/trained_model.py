@@ -31,7 +31,7 @@ def load_trained_model(
 
     See `load_weights`, which also raises the errors.
     """
-    model = model_of_run(run.to_json(), latents)
+    model = model_of_run(run, latents.shape, latents.num_classes)
     residual = load_weights(model, run_folder / run_files.SNAPSHOTS, ema_width, step)
     return model.eval().to(device), residual
 

@@ -1,6 +1,6 @@
 """The Diffusion Transformer in every configuration, size and modulation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..experiment.ladder import Config, parse_model, resolve
+from ..experiment.run_spec import RunSpec
 from ..system.errors import UserError
 from ..system.seeds import generator
 from .embeddings import EMBEDDING_BLEND, Embedding, TimeEmbedding, position_encoding
@@ -241,11 +242,18 @@ def create_model(
     return model if seed is None else model.initialize(seed)
 
 
-def model_of_run(spec: Mapping, latents) -> DiT:
-    """The untrained model of a run: `spec` is what spec.json holds, `latents` an open `latents.Latents`."""
-    channels, size, _ = latents.shape
-    shape = {"input_size": size, "in_channels": channels, "num_classes": latents.num_classes}
-    return create_model(spec["model"], spec["fields"], spec["modulation"], **shape, seed=spec["seed"])
+def model_of_run(run: RunSpec, shape: Sequence[int], num_classes: int) -> DiT:
+    """The model of a run before training, for latents of `shape` (C, H, W) with `num_classes` classes."""
+    channels, size, _ = shape
+    return create_model(
+        run.model,
+        run.fields,
+        run.modulation,
+        input_size=size,
+        in_channels=channels,
+        num_classes=num_classes,
+        seed=run.seed,
+    )
 
 
 def _check_shape(

@@ -41,7 +41,7 @@ class Trainer:
             )
         self.shape, self.num_classes = latents.shape, latents.num_classes
         self.step = 0
-        self.model = model_of_run(spec.to_json(), latents).to(ranks.device)
+        self.model = model_of_run(spec, latents.shape, latents.num_classes).to(ranks.device)
         self.parameters = dict(self.model.named_parameters())
         self.training_step = TrainingStep(
             self.model,

@@ -6,9 +6,11 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from helpers.tiny_models import GRID, awaken, inputs, tiny
+from helpers.tiny_runs import make_spec
 
 from mpdit import DiT, create_model
 from mpdit.experiment.ladder import LADDER, MODELS, SIZES, Config
+from mpdit.model.dit import model_of_run
 
 every_model = pytest.mark.parametrize(("config", "modulation"), GRID)
 
@@ -89,6 +91,16 @@ def test_without_a_seed_weights_come_from_the_global_generator():
         weights += [create_model("DiT-Nano/2").final.output.weight for _ in range(2)]
     assert torch.equal(weights[0], weights[2])
     assert not torch.equal(weights[0], weights[1])
+
+
+def test_the_model_of_a_run_follows_its_spec_even_if_the_config_is_redefined(monkeypatch):
+    run = make_spec("E", seed=5)
+    monkeypatch.setitem(LADDER, "E", replace(LADDER["E"], norm="layer"))
+    model = model_of_run(run, shape=(2, 4, 4), num_classes=3)
+    assert (model.in_channels, model.input_size, model.num_classes) == (2, 4, 3)
+    assert model.config == run.fields and model.config.norm == "none"
+    expected = create_model(run.model, run.fields, run.modulation, input_size=4, in_channels=2, num_classes=3, seed=5)
+    assert all(torch.equal(*pair) for pair in zip(model.parameters(), expected.parameters(), strict=True))
 
 
 # --- Saving and loading ---
