@@ -21,11 +21,15 @@ from ..system.device import add_device_argument
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA_JSON", help="the data section: a JSON file, or the JSON itself")
     parser.add_argument("--reference", metavar="PATH", help="other real images, or precomputed statistics (.npz, .pt)")
-    parser.add_argument("--features", required=True, help="efficientnet-lite0 (built in) or inception")
-    parser.add_argument("--weights", help="Inception's weights as torch-fidelity converts them (default: download)")
-    parser.add_argument("--count", type=int, required=True, help="number of samples to be compared with the reference")
+    parser.add_argument("--features", required=True, metavar="NAME", help="efficientnet-lite0 (built in) or inception")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="Inception's weights as torch-fidelity converts them (downloaded)"
+    )
+    parser.add_argument(
+        "--count", type=int, required=True, metavar="N", help="number of samples to be compared with the reference"
+    )
     add_device_argument(parser, "the feature extractor")
-    parser.add_argument("--output", required=True, help="the .npz to write")
+    parser.add_argument("--output", required=True, metavar="NPZ", help="the .npz to write")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -13,26 +13,42 @@ speed. A run that diverged gives an empty samples.npz and a grid.png that says s
 import argparse
 from pathlib import Path
 
+from ..experiment.schema import Sampling
 from ..system.device import add_device_argument
 from ..system.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN_FOLDER", type=Path, help="a run that `mpdit train` has finished")
-    parser.add_argument("--latents", type=Path, required=True, help="folder of the latents that it was trained on")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--sampler", default="ddpm", help="ddpm, ddim or dpm_solver (%(default)s)")
-    parser.add_argument("--steps", type=int, default=250, help="sampling steps, 1 to 1000 (%(default)s)")
-    parser.add_argument("--guidance", type=float, default=1.0, help="guidance scale; 1 is no guidance (%(default)s)")
-    parser.add_argument("--count", type=int, default=10_000, help="number of images (%(default)s)")
     parser.add_argument(
-        "--ema-width", default="0.05", help="relative EMA width, or none for plain weights (%(default)s)"
+        "--latents", type=Path, required=True, metavar="FOLDER", help="the latents that it was trained on"
     )
-    parser.add_argument("--step", type=int, help="training step of the weights (the last one)")
-    parser.add_argument("--seed", type=int, default=0, help="sampling seed, which decides the noise (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=256, help="images drawn at once (%(default)s)")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder to write to")
+    defaults = Sampling()
+    parser.add_argument(
+        "--sampler", default=defaults.sampler, metavar="NAME", help="ddpm, ddim or dpm_solver (%(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=defaults.steps, metavar="N", help="sampling steps, 1 to 1000 (%(default)s)"
+    )
+    parser.add_argument(
+        "--guidance", type=float, default=defaults.guidance, metavar="W",
+        help="guidance scale; 1 is no guidance (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--count", type=int, default=defaults.count, metavar="N", help="number of images (%(default)s)")
+    parser.add_argument(
+        "--ema-width", default=str(defaults.ema_width[0]), metavar="WIDTH",
+        help="relative EMA width, or none for plain weights (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--step", type=int, metavar="N", help="training step of the weights (the last one)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="sampling seed, which decides the noise (%(default)s)"
+    )
+    parser.add_argument("--batch-size", type=int, default=256, metavar="N", help="images drawn at once (%(default)s)")
     add_device_argument(parser)
-    parser.add_argument("--precision", default="float32", help="the model's: float32 or bfloat16 (%(default)s)")
+    parser.add_argument(
+        "--precision", default="float32", metavar="NAME", help="the model's: float32 or bfloat16 (%(default)s)"
+    )
 
 
 def main(args: argparse.Namespace) -> None:

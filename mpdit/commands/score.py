@@ -16,10 +16,14 @@ from ..system.device import add_device_argument
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("samples", metavar="SAMPLES", type=Path, help="the samples.npz to score")
-    parser.add_argument("--reference", type=Path, required=True, help="the .npz that `mpdit reference` wrote")
-    parser.add_argument("--weights", help="Inception's weights as torch-fidelity converts them (default: download)")
+    parser.add_argument(
+        "--reference", type=Path, required=True, metavar="NPZ", help="the .npz that `mpdit reference` wrote"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="Inception's weights as torch-fidelity converts them (downloaded)"
+    )
     add_device_argument(parser, "the feature extractor")
-    parser.add_argument("--output", type=Path, required=True, help="the CSV to write")
+    parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="the CSV to write")
 
 
 def main(args: argparse.Namespace) -> None:

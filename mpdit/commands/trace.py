@@ -19,6 +19,7 @@ Every run is shown the same images with the same noise: images of the latents, e
 import argparse
 from pathlib import Path
 
+from ..experiment.schema import LARGEST_STEP, Tracing
 from ..system.device import add_device_argument
 
 
@@ -28,14 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--latents", type=Path, required=True, metavar="FOLDER", help="the latents that it was trained on"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="CSV", help="the CSV to write")
-    parser.add_argument("--images", type=int, default=256, metavar="N", help="number of images shown (%(default)s)")
+    defaults = Tracing()
+    timesteps = " ".join(map(str, defaults.timesteps))
     parser.add_argument(
-        "--timesteps", type=int, nargs="+", default=[50, 250, 500, 750, 950], metavar="T",
-        help="noise levels, 0 to 999 (%(default)s)",
+        "--images", type=int, default=defaults.images, metavar="N", help="number of images shown (%(default)s)"
+    )
+    parser.add_argument(
+        "--timesteps", type=int, nargs="+", default=defaults.timesteps, metavar="T",
+        help=f"noise levels, 0 to {LARGEST_STEP} ({timesteps})",
     )  # fmt: skip
     parser.add_argument(
-        "--snapshots", type=int, default=16, metavar="N",
-        help="most snapshots to measure, evenly spaced, always with the last one (%(default)s)",
+        "--snapshots", type=int, default=defaults.snapshots, metavar="N",
+        help="largest number of snapshots measured; evenly spaced, the last one included (%(default)s)",
     )  # fmt: skip
     add_device_argument(parser)
 

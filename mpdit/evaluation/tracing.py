@@ -16,6 +16,7 @@ from ..experiment import run_files
 from ..experiment.columns import MAGNITUDES
 from ..experiment.records import TrainedRun
 from ..experiment.run_spec import RunSpec
+from ..experiment.schema import LARGEST_STEP
 from ..model.diffusion import Diffusion
 from ..model.dit import DiT, model_of_run
 from ..model.magnitudes import correlated_latents, gains, probes, weight_magnitudes
@@ -26,7 +27,7 @@ from ..system.seeds import generator
 from ..training.snapshots import list_snapshots
 from .trained_model import load_weights, open_latents
 
-CORRELATIONS = (0.0, 0.5, 0.9, 0.99)  # of neighboring values of the made-up latents
+CORRELATIONS = (0.0, 0.5, 0.9, 0.99)  # of neighboring values of synthetic latents
 BATCH_SIZE = 64
 
 
@@ -69,8 +70,8 @@ def trace(
         raise UserError(f"--images: {images}: must be at least 1")
     if snapshots < 1:
         raise UserError(f"--snapshots: {snapshots}: must be at least 1")
-    if not all(0 <= timestep < 1000 for timestep in timesteps):
-        raise UserError(f"--timesteps: {' '.join(map(str, timesteps))}: must be from 0 to 999")
+    if not all(0 <= timestep <= LARGEST_STEP for timestep in timesteps):
+        raise UserError(f"--timesteps: {' '.join(map(str, timesteps))}: must be from 0 to {LARGEST_STEP}")
     run, trained = RunSpec.read(run_folder / run_files.SPEC), TrainedRun.read(run_folder / run_files.TRAINED)
     magnitudes = []
     if trained.status != "diverged":
