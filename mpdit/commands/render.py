@@ -1,29 +1,35 @@
 """CSVs -> a table or a figure.
 
-In:  the name of a table or figure of `mpdit.paper`; --data, a folder that `mpdit aggregate` wrote; for tables with step
-     times --cost, what `mpdit cost` wrote; for sample grids --runs, the folder of run folders.
-Out: of a table .csv, .md and .tex, of a figure .pdf and .png, all beside --output.
+In:  the name of a table or a figure; --data, a folder written by `mpdit aggregate`; for tables with step times --cost,
+     the file written by `mpdit cost`; for grids of samples --runs, the folder of run folders.
+Out: for a table .csv, .md and .tex, for a figure .pdf and .png, all next to --output.
 """
 
+import argparse
+from pathlib import Path
 
-def add_arguments(parser):
-    from ..paper import ARTEFACTS
 
-    parser.add_argument("artefact", metavar="NAME", choices=ARTEFACTS, help=f"one of {', '.join(ARTEFACTS)}")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from .. import registrations
+    from ..rendering.registry import ARTIFACTS
+
+    registrations.load()
+    parser.add_argument("artifact", metavar="NAME", choices=ARTIFACTS, help=f"one of {', '.join(ARTIFACTS)}")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="folder of the aggregated CSVs")
-    parser.add_argument("--cost", metavar="CSV", help="default: cost.csv in --data; without any, step times stay empty")
-    parser.add_argument("--runs", metavar="FOLDER", help="the folder of run folders, for sample grids")
-    parser.add_argument("--output", required=True, metavar="FILE", help="one of the files; the others lie beside it")
+    parser.add_argument(
+        "--cost", metavar="CSV", help="default: cost.csv in --data; without either, step times are left empty"
+    )
+    parser.add_argument("--runs", metavar="FOLDER", help="folder of run folders, for grids of samples")
+    parser.add_argument("--output", required=True, metavar="FILE", help="one of the files to write, next to the others")
 
 
-def main(args):
-    from pathlib import Path
-
-    from ..paper import ARTEFACTS, read, render
+def main(args: argparse.Namespace) -> None:
+    from ..rendering.artifacts import read, render
+    from ..rendering.registry import ARTIFACTS
     from ..system.errors import UserError
 
-    artefact, output = ARTEFACTS[args.artefact], Path(args.output)
-    if output.suffix not in artefact.suffixes:
-        raise UserError(f"--output: {output}: must end in {' or '.join(artefact.suffixes)}")
-    render(artefact, read(artefact, args.data, args.cost, args.runs), output)
-    print(", ".join(str(output.with_suffix(suffix)) for suffix in artefact.suffixes))
+    artifact, output = ARTIFACTS[args.artifact], Path(args.output)
+    if output.suffix not in artifact.suffixes:
+        raise UserError(f"--output: {output}: a {artifact.kind} ends in {' or '.join(artifact.suffixes)}")
+    render(artifact, read(artifact, args.data, args.cost, args.runs), output)
+    print(", ".join(str(output.with_suffix(suffix)) for suffix in artifact.suffixes))

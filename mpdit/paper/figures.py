@@ -1,136 +1,174 @@
-"""Figures of the ladder: magnitudes along the depth, losses, samples."""
+"""The paper's figures and those that extend them: names, captions, and what each is drawn from."""
 
-from ..experiment.ladder import ADDS
-from ..rendering import style as plots
-from ..rendering.lines import left_out, model_panels
-from ..rendering.registry import figure
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..rendering.figures import magnitudes, over_training, probes, samples, score_curves
+from ..rendering.registry import ArtifactData, figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BASELINE = "A"
+COMPARED_UNDER_CORRELATION = ("A", "C", "E")  # plain, with magnitude preservation, and without LayerNorm
+USUAL_WIDTH = 0.05  # the EMA width of the paper's samples
+
+# Sentences that several captions share.
+SEEDS = "Lines are means over seeds, shaded from the lowest to the highest seed."
+METRICS = "Where there are fewer samples than features, KID is the one to go by."
+OTHER_FEATURES = (
+    "Gray: real images compared with real images. Distances on features other than Inception's are called FD and KD."
+)
 
 
 @figure(
     "magnitudes",
     experiments=("table1",),
     reads=("runs", "magnitudes"),
-    caption="Magnitude of the residual stream along the depth, at initialisation and after training: mean over noise "
-    "levels and seeds, shaded from the lowest to the highest level. Block 0 stands for what enters the first block.",
+    caption="Magnitude of the residual stream by block, at initialization and after training: means over noise levels "
+    "and seeds, shaded from the lowest to the highest noise level. Block 0 is the input of the first block.",
 )
-def magnitudes(data):
-    runs, found = data["runs"], data["magnitudes"]
-    found = found[(found["kind"] == "activation") & (found["site"] == "residual")]
-    final = found[(found["step"] > 0) & (found["step"] == found.groupby("run")["step"].transform("max"))]
-    panels = model_panels(runs)
-    canvas, grid = plots.panels(len(panels), 2, height=2.6, sharey="row")
-    ends = {}
-    for (title, lines), row in zip(panels, grid, strict=True):
-        steps = final.loc[final["run"].isin({run for *_, members in lines for run in members["run"]}), "step"]
-        after = f"after {steps.max():,} steps" if len(steps) else "after training"
-        for axes, when, rows in zip(row, ("at initialisation", after), (found[found["step"] == 0], final), strict=True):
-            axes.set(title=f"{title}, {when}" if len(panels) > 1 else when, xlabel="block")
-            ends[axes] = [end for line in lines if (end := _along_depth(axes, rows, *line))]
-        row[0].set_ylabel("magnitude of the residual stream")
-        plots.positive_axis(row[0])
-    told = (
-        "Lines: mean over noise levels; shaded: from the lowest to the highest. Block 0: what enters the first block."
-    )
-    plots.footnote(canvas, f"{told} {left_out(runs, final['run'])}")
-    plots.label_ends(canvas, ends)
-    return canvas
-
-
-def _along_depth(axes, rows, label: str, letter: str, members):
-    """A letter's magnitudes over the blocks; the end of its line, or None where it has none."""
-    rows = rows[rows["run"].isin(members["run"])]
-    levels = rows.groupby(["block", "timestep"])["magnitude"].mean().unstack()  # (blocks, noise levels), over seeds
-    if levels.empty:
-        return None
-    blocks = levels.index + 1
-    axes.set_xlim(-0.02 * blocks[-1], 1.15 * blocks[-1])
-    axes.set_xticks(plots.whole_ticks(blocks[-1]))
-    return plots.line(axes, label, letter, blocks, levels.mean(axis=1), levels.min(axis=1), levels.max(axis=1))
+def residual_stream_by_block(data: ArtifactData) -> Figure:
+    return magnitudes.residual_stream_by_block(data["runs"], data["magnitudes"])
 
 
 @figure(
     "loss",
     experiments=("table1",),
     reads=("runs", "training"),
-    caption="Training loss (mean squared error of the noise, and the variational term) and its ratio to A's. Runs of a "
-    "seed see the same images with the same noise, so the ratio is taken by seed and step; lines are means over seeds. "
-    "A cross marks where a run diverged, at its last finite loss.",
+    caption="Training loss (the mean squared error of the predicted noise plus the variational term), and its ratio to "
+    "the loss of Config A. Runs with the same seed see the same images with the same noise, so the ratio is taken seed "
+    "by seed and step by step. Lines are means over seeds. A cross marks the last finite loss of a run that diverged.",
 )
-def loss(data):
-    runs, training = data["runs"], data["training"]
-    training = training[training["loss"].abs() < float("inf")]
-    panels = model_panels(runs)
-    canvas, grid = plots.panels(len(panels), 2, height=2.6)
-    ends, last = {}, max(runs["steps"].max(), training["step"].max() if len(training) else 0)
-    for (title, lines), (left, right) in zip(panels, grid, strict=True):
-        both = ((left, training, "loss"), (right, _over_baseline(training, lines), "loss / loss of A"))
-        for axes, rows, quantity in both:
-            axes.set_title(title if len(panels) > 1 else "")
-            axes.set_ylabel(quantity)
-            plots.step_axis(axes, last)
-            ends[axes] = [end for line in lines if (end := _loss_curve(axes, rows, *line))]
-        plots.positive_axis(left)
-        plots.late_limits(right, last / 10)
-    plots.footnote(canvas, left_out(runs, training["run"]))
-    plots.label_ends(canvas, ends)
-    return canvas
-
-
-LOSS_POINTS = 100  # of a curve, at most: neighbouring logged steps are averaged
-
-
-def _over_baseline(training, lines):
-    """The rows with each loss divided by that of A's run of the same seed at the same step; none where A has no one."""
-    import pandas as pd
-
-    seeds = pd.concat([members[["run", "seed"]] for _, _, members in lines])
-    rows = training.merge(seeds, on="run")
-    baseline = [members["run"] for _, letter, members in lines if letter == "A"]
-    base = rows[rows["run"].isin(baseline[0] if len(baseline) == 1 else [])]
-    rows = rows.merge(base[["seed", "step", "loss"]], on=["seed", "step"], suffixes=("", "_of_a"))
-    return rows.assign(loss=rows["loss"] / rows["loss_of_a"])
-
-
-def _loss_curve(axes, training, label: str, letter: str, members):
-    """A letter's loss over the steps; the end of its line, or None where it has none."""
-    rows = training[training["run"].isin(members["run"])]
-    if rows.empty:
-        return None
-    place = rows.groupby("run").cumcount()
-    curve = rows.groupby(place // -(-(place.max() + 1) // LOSS_POINTS))[["step", "loss"]].mean()
-    ended = rows[rows["run"].isin(members.loc[members["status"] == "diverged", "run"])].groupby("run").tail(1)
-    axes.plot(ended["step"], ended["loss"], "x", color=plots.LOOKS[letter]["color"], ms=7, mew=1.8, zorder=5)
-    return plots.line(axes, label, letter, curve["step"], curve["loss"], markevery=0.1)
-
-
-SAMPLE_ROWS, SAMPLE_CLASSES = 5, 10
+def loss(data: ArtifactData) -> Figure:
+    return over_training.loss_curves(data["runs"], data["training"], BASELINE)
 
 
 @figure(
     "samples",
     experiments=("table1",),
     reads=("runs", "fid", "samples"),
-    caption="Samples of each letter, one class a column. Images in the same place are drawn from the same noise.",
+    caption="Samples of each configuration, one class per column. Images at the same position start from the same "
+    "noise.",
 )
-def samples(data):
-    runs, fid = data["runs"], data["fid"]
-    scored = fid[fid["protocol"] == fid["protocol"].iloc[0]] if len(fid) else fid  # one protocol, so the same noise
-    panels = model_panels(runs)
-    shown = [(f"\n{title}" if len(panels) > 1 else "", *line) for title, lines in panels for line in lines]
-    across = min(3, max(len(lines) for _, lines in panels))
-    canvas, grid = plots.panels(-(-len(shown) // across), across, height=4 / across)
-    for axes in grid.flat:
-        axes.set_axis_off()
-        axes.set_anchor("N")
-    for axes, (title, label, letter, members) in zip(grid.flat, shown, strict=False):
-        members = members.sort_values("seed")
-        run = next((run for run in members["run"] if run in set(scored["run"])), None)
-        axes.set_title(f"{label}: {ADDS.get(letter, '')}{title}")
-        if run is None:
-            axes.set_box_aspect(SAMPLE_ROWS / SAMPLE_CLASSES)
-            plots.say(axes, f"no samples: {members['status'].iloc[0]}")
-        else:
-            path = data["samples"] / run / "samples" / scored["protocol"].iloc[0] / "samples.npz"
-            axes.imshow(plots.mosaic(path, SAMPLE_ROWS, SAMPLE_CLASSES))
-    plots.footnote(canvas, "One class a column; images in the same place are drawn from the same noise.")
-    return canvas
+def sample_grids(data: ArtifactData) -> Figure:
+    return samples.sample_grids(data["runs"], data["fid"], data["samples"])
+
+
+@figure(
+    "magnitudes_over_training",
+    experiments=("table1",),
+    reads=("runs", "magnitudes"),
+    caption="Magnitude of the residual stream over training, averaged over blocks (left) and after the last block "
+    f"(right), averaged over noise levels. {SEEDS} Step 0 is the initialization; later points are snapshots of the "
+    "EMA. In the paper it grows in Config A, and stays bounded in Configs C and E.",
+)
+def residual_stream_over_training(data: ArtifactData) -> Figure:
+    return over_training.residual_stream_over_training(data["runs"], data["magnitudes"])
+
+
+@figure(
+    "sites",
+    title="Magnitudes within a block",
+    experiments=("table1",),
+    reads=("runs", "magnitudes"),
+    caption="Magnitudes within a block: the inputs of attention and of the MLP (after normalization and modulation), "
+    "their outputs (before the gate), and the residual stream after each block. Above, by block after training; below, "
+    "over training, as the mean over blocks, shaded from the lowest to the highest block. All are means over noise "
+    "levels and seeds. Config D still has the LayerNorm that Config E removes.",
+)
+def sites(data: ArtifactData) -> Figure:
+    return magnitudes.sites_within_a_block(data["runs"], data["magnitudes"])
+
+
+@figure(
+    "weights",
+    title="Norms of weights",
+    experiments=("table1",),
+    reads=("runs", "magnitudes"),
+    caption="Norms of weights: the root mean square norm of the stored rows, relative to the norm of a row that "
+    "preserves magnitude. Left, over training, as the mean over blocks, shaded from the lowest to the highest block; "
+    "right, by block after training, with the embeddings (in) and the final layer (out). Lines are means over seeds. "
+    "Without forced normalization the norms of Config C can only grow. Configs D and E put each row back on the "
+    "sphere, so their norms stay at 1.",
+)
+def weights(data: ArtifactData) -> Figure:
+    return over_training.weight_norms(data["runs"], data["magnitudes"])
+
+
+@figure(
+    "gains",
+    title="Learned gains",
+    experiments=("table1", "table2"),
+    reads=("runs", "magnitudes"),
+    caption="Learned gains over training, one signed scalar per head and block, starting at 0; means over seeds. "
+    "Solid: the attention branch; dashed: the MLP branch; from dark to light: from the first block to the last. The "
+    "final layer has gains of its own for scale, shift, noise and variance. Configs A and B have no gains.",
+)
+def gains(data: ArtifactData) -> Figure:
+    return over_training.learned_gains(data["runs"], data["magnitudes"])
+
+
+@figure(
+    "fid_over_training",
+    title="FID over training",
+    experiments=("over_training",),
+    reads=("runs", "fid"),
+    caption="FID (left) and KID (right) over training, of samples from snapshots of the EMA under one protocol. "
+    f"{SEEDS} {METRICS} {OTHER_FEATURES}",
+)
+def fid_over_training(data: ArtifactData) -> Figure:
+    return score_curves.fid_over_training(data["runs"], data["fid"])
+
+
+@figure(
+    "learning_rate",
+    experiments=("learning_rate",),
+    reads=("runs", "fid"),
+    caption="FID (left) and KID (right) by learning rate, at the last step of each run. "
+    f"{SEEDS} Marked above are the rates at which runs of a configuration diverged, with the number of seeds; these "
+    f"runs are left out of the means. {METRICS} {OTHER_FEATURES}",
+)
+def learning_rate(data: ArtifactData) -> Figure:
+    return score_curves.fid_by_learning_rate(data["runs"], data["fid"])
+
+
+@figure(
+    "ema_width",
+    title="EMA width",
+    experiments=("ema_width",),
+    reads=("runs", "fid"),
+    caption=f"FID (left) and KID (right) by the width of the EMA, reconstructed after training. {SEEDS} A star marks "
+    "the best width of a configuration, by the metric that decides (KID where there are fewer samples than features). "
+    "Where there are several sampling seeds, it is chosen on the first and the others are shown, so that the choice "
+    f"does not flatter the result. Dotted: the width used elsewhere. {OTHER_FEATURES}",
+)
+def ema_width(data: ArtifactData) -> Figure:
+    return score_curves.fid_by_ema_width(data["runs"], data["fid"], USUAL_WIDTH)
+
+
+@figure(
+    "angles",
+    title="Angles of rotation",
+    experiments=("table2",),
+    reads=("runs", "angles"),
+    caption="Angles by which pairs of features are rotated, as the root mean square over pairs and images, by block "
+    f"and noise level after training (from dark to light: from little to much noise). {SEEDS} All angles start at 0.",
+)
+def angles(data: ArtifactData) -> Figure:
+    return probes.rotation_angles(data["runs"], data["angles"])
+
+
+@figure(
+    "correlated",
+    title="Correlated inputs",
+    experiments=("table1",),
+    reads=("runs", "magnitudes"),
+    caption="Magnitudes under correlated inputs, at initialization and after training: instead of noisy images the "
+    "models get normal latents of magnitude 1 whose neighboring pixels have the correlation on the x axis (0: "
+    "independent, as the lemmas assume). Lines are means over blocks, noise levels and seeds, shaded from the lowest "
+    "to the highest block.",
+)
+def correlated(data: ArtifactData) -> Figure:
+    return probes.correlated_inputs(data["runs"], data["magnitudes"], COMPARED_UNDER_CORRELATION)

@@ -1,5 +1,5 @@
-"""What the paper trained. Its numbers are printed only beside such runs, and only where they were also sampled and
-scored as in the paper (`tables.PAPER_PROTOCOL`)."""
+"""What the paper trained. Its numbers are printed next to such runs only, and only where they were also sampled and
+scored as in the paper (`scores.PAPER_PROTOCOL`)."""
 
 from ..experiment.grid import RunSpec
 from ..experiment.published import published_setting

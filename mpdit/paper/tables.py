@@ -1,108 +1,101 @@
-"""The tables of the paper, in its order."""
+"""The paper's tables, in its order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ..experiment.ladder import ADDS
-from ..rendering import score_table as results
-from ..rendering.registry import table
+from ..rendering import cost_table
+from ..rendering.registry import ArtifactData, table
+from ..rendering.score_table import score_table
+from ..rendering.table_format import Table
 from ..results import summary
-from ..results.summary import NAN
+from .scores import PAPER_NOTE, with_paper_scores
 
-# (model, letter, modulation): FID-10K of the paper, ImageNet 128x128, 400K steps (Tables 1 and 2). Nothing is derived.
-PAPER_FID = {
-    ("DiT-XS/2", "C", "scale_shift"): 86.49,
-    ("DiT-XS/2", "D", "scale_shift"): 89.38,
-    ("DiT-S/2", "E", "scale_shift"): 69.28,
-    ("DiT-S/2", "E", "scale_rotate"): 70.86,
-    ("DiT-S/2", "E", "scale"): 72.03,
-}
-# How the paper sampled and scored: columns of summary.PROTOCOL. What it trained is in `setting`.
-PAPER_PROTOCOL = {
-    "sampler": "ddpm",
-    "steps": 250,
-    "guidance": 1.0,
-    "count": 10_000,
-    "ema_width": 0.05,
-    "step": 400_000,
-    "features": "inception",
-}
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @table(
     "table1",
+    title="Table 1",
     experiments=("table1",),
     reads=("runs", "fid", "cost"),
-    caption="The ladder from the DiT baseline (A) to magnitude preservation without LayerNorm (E).",
+    caption="From Config A, the DiT baseline, to Config E, which preserves magnitudes without LayerNorm. Each "
+    "configuration makes one change to the one before it.",
 )
-def table1(data):
-    rows = _summary(data)
+def table1(data: ArtifactData) -> Table:
+    rows = _scores(data)
     rows = rows.assign(
         best=summary.best(rows),
         fid_change_percent=summary.change_from(rows, "config", "A"),
         relative_step_time=summary.relative_time(rows, data.get("cost")),
     )
-    return results.table(
+    return score_table(
         rows,
-        ("config", "what it adds", "model", "modulation", "learning rate", "parameters", "n", "{fid}", "{kid} ×10³",
-         "change vs A", "step time", "status"),
-        change="Change: of the mean against A's.",
+        ("config", "adds", "model", "modulation", "lr", "parameters", "n", "fid", "kid", "fid_vs_a", "step_time",
+         "status"),
+        change_note="Change: of the mean, relative to Config A's.",
+        paper_note=PAPER_NOTE,
         cost=data.get("cost"),
     )  # fmt: skip
 
 
 @table(
     "table2",
+    title="Table 2",
     experiments=("table2",),
     reads=("runs", "fid"),
-    caption="Modulations, with the parameters they take and the change against AdaLN (scale + shift).",
+    caption="Modulations: their scores and their numbers of parameters, each compared with AdaLN (scale + shift).",
 )
-def table2(data):
-    rows = _summary(data)
+def table2(data: ArtifactData) -> Table:
+    rows = _scores(data)
     rows = rows.assign(
         best=summary.best(rows),
         fid_change_percent=summary.change_from(rows, "modulation", "scale_shift"),
         parameters_change_percent=summary.change_from(rows, "modulation", "scale_shift", "parameters"),
     )
-    return results.table(
+    return score_table(
         rows,
-        ("modulation", "config", "model", "learning rate", "parameters", "vs AdaLN", "n", "{fid}", "{kid} ×10³",
-         "change vs AdaLN", "status"),
-        change="Changes, of parameters and of the mean: against AdaLN's, that is scale + shift with the same letter.",
+        ("modulation", "config", "model", "lr", "parameters", "parameters_vs_adaln", "n", "fid", "kid", "fid_vs_adaln",
+         "status"),
+        change_note="Changes, of the parameters and of the mean, are relative to AdaLN, that is, to scale + shift with "
+        "the same configuration.",
+        paper_note=PAPER_NOTE,
     )  # fmt: skip
 
 
 @table(
     "table3",
+    title="Table 3",
     experiments=("learning_rate",),
     reads=("runs", "fid"),
-    caption="Learning rates by letter and model size.",
+    caption="Scores by learning rate, for each configuration and model size.",
 )
-def table3(data):
-    rows = _summary(data)
+def table3(data: ArtifactData) -> Table:
+    rows = _scores(data)
     rows = rows.assign(best=summary.best(rows, within=("config", "modulation")))
-    return results.table(
+    return score_table(
         rows,
-        ("model", "config", "modulation", "learning rate", "n", "{fid}", "{kid} ×10³", "status"),
-        bold="the lowest of a letter",
+        ("model", "config", "modulation", "lr", "n", "fid", "kid", "status"),
+        bold="the lowest of a configuration",
+        paper_note=PAPER_NOTE,
     )
 
 
 @table(
     "table4",
+    title="Table 4",
     experiments=(),
     reads=("cost",),
-    caption="What letters and modulations cost: a training step against the baseline's (A with scale + shift).",
+    caption="Cost of configurations and modulations: the time of a training step relative to that of the baseline "
+    "(Config A with scale + shift).",
 )
-def table4(data):
-    return results.cost_table(data["cost"])
+def table4(data: ArtifactData) -> Table:
+    return cost_table.cost_table(data["cost"])
 
 
-def _summary(data):
-    """Rows of `summary.summarize`, with what letters add and the paper's numbers."""
+def _scores(data: ArtifactData) -> pd.DataFrame:
+    """The rows of `summary.summarize`, with what each configuration adds and the paper's numbers."""
     rows = summary.summarize(data["runs"], data["fid"])
-    paper = [_paper_fid(row) for row in rows.to_dict("records")]
-    return rows.assign(adds=rows["config"].map(ADDS), paper_fid=paper, paper_difference=rows["fid_mean"] - paper)
-
-
-def _paper_fid(row) -> float:
-    """The paper's number of a row, where all of the row's setting is the paper's: data, training and protocol."""
-    same = row["paper_setting"] and all(row[key] == value for key, value in PAPER_PROTOCOL.items())
-    return PAPER_FID.get((row["model"], row["config"], row["modulation"]), NAN) if same else NAN
+    return with_paper_scores(rows.assign(adds=rows["config"].map(ADDS)))

@@ -1,45 +1,106 @@
-"""What figures share: which panels and lines a study has, means over seeds, and a sentence on what is not drawn."""
+"""What figures share: the panels and lines of a study, means over seeds, and a note on the runs that are not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ..results import summary
-from . import score_table as results
-from . import style as plots
-from . import table_format as tables
+from . import style
+from .names import modulation_name
+from .number_format import rate
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 
-def model_panels(runs) -> list[tuple[str, list]]:
-    """A panel a model and modulation: its title, and for each line in it the label, the letter and its runs (seeds)."""
+@dataclass(frozen=True)
+class Line:
+    """The runs (seeds) that one line of a panel is the mean of."""
+
+    label: str
+    config: str
+    runs: pd.DataFrame  # rows of runs.csv
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The lines of one model and modulation."""
+
+    title: str
+    lines: list[Line]
+
+    @property
+    def runs(self) -> set[str]:
+        """Names of the runs of all lines."""
+        return {run for line in self.lines for run in line.runs["run"]}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in the seed alone."""
+
+    title: str  # names what tells the setting from the others
+    runs: pd.DataFrame
+
+
+def panels_by_rate(runs: pd.DataFrame) -> list[Panel]:
+    """One panel per model and modulation, with one line per configuration and learning rate.
+
+    A line is labeled with its rate where its configuration has several.
+    """
     panels = []
     for (model, modulation), rows in summary.in_order(runs).groupby(["model", "modulation"], sort=False):
         lines = []
-        for (letter, lr), members in rows.groupby(["config", "lr"], sort=False):
-            one_rate = rows.loc[rows["config"] == letter, "lr"].nunique() == 1
-            lines.append((letter if one_rate else f"{letter} {tables.rate(lr)}", letter, members))
-        panels.append((f"{model}, {results.modulation_name(modulation)}", lines))
+        for (config, lr), members in rows.groupby(["config", "lr"], sort=False):
+            one_rate = rows.loc[rows["config"] == config, "lr"].nunique() == 1
+            lines.append(Line(config if one_rate else f"{config} {rate(lr)}", config, members))
+        panels.append(Panel(_panel_title(model, modulation), lines))
     return panels
 
 
-def letter_panels(runs) -> list[tuple[str, list]]:
-    """As `model_panels`, a line holding a letter's runs at every rate."""
+def panels_by_config(runs: pd.DataFrame) -> list[Panel]:
+    """One panel per model and modulation, with one line per configuration, which holds its runs at every rate."""
     return [
-        (f"{model}, {results.modulation_name(modulation)}", [(letter, letter, members) for letter, members in groups])
+        Panel(
+            _panel_title(model, modulation),
+            [Line(config, config, members) for config, members in rows.groupby("config", sort=False)],
+        )
         for (model, modulation), rows in summary.in_order(runs).groupby(["model", "modulation"], sort=False)
-        if (groups := list(rows.groupby("config", sort=False)))
     ]
 
 
-def settings(runs) -> list[tuple[str, object]]:
-    """Each model, letter, modulation and rate: a title that names what tells them apart, and its runs (seeds)."""
+def _panel_title(model: str, modulation: str) -> str:
+    return f"{model}, {modulation_name(modulation)}"
+
+
+def settings(runs: pd.DataFrame) -> list[Setting]:
+    """Each combination of model, configuration, modulation and learning rate."""
     runs = summary.in_order(runs)
-    words = {"model": str, "config": str, "modulation": results.modulation_name, "lr": tables.rate}
-    told = [key for key in words if key in ("model", "config") or runs[key].nunique() > 1]
-    groups = runs.groupby(list(words), sort=False)
-    return [(", ".join(words[key](rows[key].iloc[0]) for key in told), rows) for _, rows in groups]
+    words = {"model": str, "config": str, "modulation": modulation_name, "lr": rate}
+    named = [key for key in words if key in ("model", "config") or runs[key].nunique() > 1]
+    return [
+        Setting(", ".join(words[key](members[key].iloc[0]) for key in named), members)
+        for _, members in runs.groupby(list(words), sort=False)
+    ]
 
 
-def whole(rows, runs, *x: str):
-    """The rows of the runs that have as many values of `x` as any run of their setting has.
+# ---------------------------------------------------------------------------------------------------------------------
+# Rows of the aggregates
 
-    A mean over seeds is then one over the same seeds all along: no step of a line is a change of runs.
+
+def rows_of(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows that belong to one of these runs."""
+    return rows[rows["run"].isin(runs["run"])]
+
+
+def rows_of_complete_runs(rows: pd.DataFrame, runs: pd.DataFrame, *x: str) -> pd.DataFrame:
+    """The rows of those runs that have as many values of the columns `x` as any run of their setting.
+
+    A mean over seeds is then over the same seeds all along the line, so that no step in it is a change of seeds.
     """
     counts = rows[["run", *x]].drop_duplicates().groupby("run", observed=True).size()
     members = runs[runs["run"].isin(counts.index)]
@@ -48,88 +109,92 @@ def whole(rows, runs, *x: str):
     return rows[rows["run"].isin(members.loc[counts == most, "run"])]
 
 
-def over_seeds(rows, x: str, value: str = "magnitude", spread: str = "run"):
+def rows_after_training(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last traced step; none for runs that were traced at initialization only."""
+    return rows[(rows["step"] > 0) & (rows["step"] == rows.groupby("run", observed=True)["step"].transform("max"))]
+
+
+def mean_magnitudes(rows: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """One row per run and `keys`: the mean over rows that differ in anything else, such as the noise level."""
+    categories = {"run": "category"} | ({"site": "category"} if "site" in keys else {})  # which makes grouping fast
+    return rows.astype(categories).groupby(["run", *keys], observed=True)["magnitude"].mean().reset_index()
+
+
+def mean_over_seeds(rows: pd.DataFrame, x: str, value: str = "magnitude", spread: str = "run") -> pd.DataFrame:
     """Means at each `x`: a frame with columns mean, low and high. Each run counts once, as the mean of its rows there.
 
-    low and high are those of the lowest and the highest mean by `spread`: of a run (seed), or of what runs have in
-    common, such as the block or the noise level. They are missing where there is but one.
+    low and high are the lowest and the highest mean by `spread`: over runs (seeds), or over something that all runs
+    have, such as the block or the noise level. They are missing (NaN) where there is only one.
     """
     import numpy as np
     import pandas as pd
 
     if rows.empty:
         return pd.DataFrame(columns=["mean", "low", "high"], dtype=float)
-    # numpy, since a study has hundreds of lines: cells (X, runs, spread), NaN where there are no rows
+    # In numpy, because a study has hundreds of lines. Cells are indexed by (x, run, spread), and NaN without rows.
     codes, names = zip(*(pd.factorize(rows[key], sort=True) for key in (x, "run", spread)), strict=True)
     if spread == "run":
         codes, names = (*codes[:2], np.zeros_like(codes[0])), (*names[:2], [None])
     shape = tuple(map(len, names))
-    place = np.ravel_multi_index(codes, shape)
+    cell = np.ravel_multi_index(codes, shape)
     sums, counts = (
-        np.bincount(place, weights, minlength=np.prod(shape)).reshape(shape) for weights in (rows[value], None)
+        np.bincount(cell, weights, minlength=np.prod(shape)).reshape(shape) for weights in (rows[value], None)
     )
     with np.errstate(invalid="ignore"):
         cells = sums / counts
     mean = _mean(_mean(cells, 2), 1)
-    edges = _mean(cells, 2 if spread == "run" else 1)  # (X, runs or spread)
+    edges = _mean(cells, 2 if spread == "run" else 1)  # (x, runs or spread)
     several = (~np.isnan(edges)).sum(axis=1) > 1
     low, high = np.fmin.reduce(edges, axis=1), np.fmax.reduce(edges, axis=1)
     band = {name: np.where(several, edge, np.nan) for name, edge in (("low", low), ("high", high))}
     return pd.DataFrame({"mean": mean, **band}, index=names[0])
 
 
-def _mean(values, axis: int):
-    """The mean over an axis of what is not NaN; NaN where nothing is."""
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """The mean over an axis of what is not NaN; NaN where everything is."""
     import numpy as np
 
     with np.errstate(invalid="ignore"):
         return np.nansum(values, axis) / (~np.isnan(values)).sum(axis)
 
 
-def draw(axes, label: str, look, points) -> list:
-    """Draw what `over_seeds` gave; the end of the line in a list for `plots.label_ends`, empty where there is none."""
+def draw_mean(axes: Axes, label: str, look: str | Mapping[str, Any], points: pd.DataFrame) -> list[style.LineEnd]:
+    """Draw the frame of `mean_over_seeds`. Returns the end of the line for `style.label_ends`, in a list that is empty
+    where there are no points."""
     if points.empty:
         return []
     band = (points["low"], points["high"]) if points["low"].notna().any() else ()
-    return [plots.line(axes, label, look, points.index, points["mean"], *band)]
+    return [style.line(axes, label, look, points.index, points["mean"], *band)]
 
 
-def averaged(rows, *keys: str):
-    """A row a run and `keys`: the mean of the magnitudes that differ in anything else, such as the noise level."""
-    rows = rows.astype({"run": "category"} | ({"site": "category"} if "site" in keys else {}))  # groups quickly
-    return rows.groupby(["run", *keys], observed=True)["magnitude"].mean().reset_index()
+def last_step(runs: pd.DataFrame, rows: pd.DataFrame) -> int:
+    """The last step that an axis of training steps must reach."""
+    return max(runs["steps"].max(), rows["step"].max() if len(rows) else 0)
 
 
-def of(rows, members):
-    """The rows of these runs."""
-    return rows[rows["run"].isin(members["run"])]
+# ---------------------------------------------------------------------------------------------------------------------
+# Notes
+
+MOST_NAMED = 12  # settings that a note names one by one
+STATUS_WORDS = {"trained": "trained, not fully evaluated"}  # of runs that are not shown
 
 
-def last(rows):
-    """The rows of each run's last traced step; none of a run that was traced at its initialisation alone."""
-    return rows[(rows["step"] > 0) & (rows["step"] == rows.groupby("run", observed=True)["step"].transform("max"))]
-
-
-def left_out(runs, drawn) -> str:
-    """A sentence on the runs that have nothing to draw; empty when all have."""
-    absent = summary.in_order(runs[~runs["run"].isin(set(drawn))])
+def not_shown_note(runs: pd.DataFrame, shown: Iterable[str]) -> str:
+    """A sentence on the runs that are not among those `shown`; empty where all are."""
+    absent = summary.in_order(runs[~runs["run"].isin(set(shown))])
     keys = [key for key in ("model", "config", "modulation") if key == "config" or runs[key].nunique() > 1]
     if len(absent.groupby([*keys, "status"])) > MOST_NAMED:
         keys = ["config"]
     counts = absent.groupby([*keys, "status"], sort=False).size()
-    words = []
-    for (*key, status), count in counts.items():
-        named = [results.modulation_name(word) for word in key]
-        words.append(f"{', '.join(named)} ({count} {STANDING.get(status, status)})")
-    return f"Not drawn: {'; '.join(words) if len(keys) > 1 else ', '.join(words)}." if words else ""
+    words = [
+        f"{', '.join(map(modulation_name, key))} ({count} {STATUS_WORDS.get(status, status)})"
+        for (*key, status), count in counts.items()
+    ]
+    return f"Not shown: {'; '.join(words) if len(keys) > 1 else ', '.join(words)}." if words else ""
 
 
-MOST_NAMED = 12  # settings that a footnote names one by one
-STANDING = {"trained": "trained, not wholly evaluated"}
-
-
-def seeds_told(runs) -> str:
-    """What lines and bands of `over_seeds` are."""
+def spread_note(runs: pd.DataFrame) -> str:
+    """The sentence that says what the lines and bands of `mean_over_seeds` are."""
     if runs.groupby(list(summary.SETTING))["seed"].nunique().max() > 1:
         return "Lines: means over seeds; shaded: from the lowest to the highest seed."
-    return "One seed: how far seeds move these lines is unknown."
+    return "One seed: the spread between seeds is unknown."

@@ -1,48 +1,189 @@
-"""The registry of tables and figures: what each is, what it is made from, and the function that makes it."""
+"""The registry of what a study shows: tables, figures, claims, and which of its runs are published elsewhere.
 
-from collections.abc import Callable, Collection, Mapping
+To add a table or a figure, decorate a function of the aggregated tables with `table` or `figure`; to add a claim, call
+`claim`. `mpdit.paper` registers the paper's in this way. Snakemake imports this module and what registers itself each
+time it parses the workflow, so pandas, matplotlib and torch are loaded inside functions only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+
+from ..experiment.published import published_setting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from .claims.evidence import Finding, Study
+
+__all__ = [
+    "ARTIFACTS", "CLAIMS", "INTRODUCTIONS", "Artifact", "ArtifactData", "Claim", "claim", "figure", "goals",
+    "introduction", "published_setting", "table",
+]  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tables and figures
+
+
+class ArtifactData(TypedDict, total=False):
+    """What the function of an artifact gets: exactly what the artifact names in `reads`."""
+
+    runs: pd.DataFrame
+    fid: pd.DataFrame
+    training: pd.DataFrame
+    magnitudes: pd.DataFrame
+    angles: pd.DataFrame
+    cost: pd.DataFrame | None  # None: step times were not measured
+    samples: Path  # the folder of run folders, which hold the samples.npz of the scored runs
+
+
+Make = Callable[[ArtifactData], Any]  # the result is a table_format.Table or a matplotlib figure
 
 
 @dataclass(frozen=True)
-class Artefact:
-    """A table (.csv, .md, .tex) or a figure (.pdf, .png)."""
+class Artifact:
+    """A table (.csv, .md and .tex) or a figure (.pdf and .png)."""
 
-    name: str
-    kind: str  # table | figure
-    experiments: tuple[str, ...]  # blocks of the configuration that it can be drawn from; none: from all runs
-    reads: tuple[str, ...]  # aggregates by name, cost; and samples, the samples.npz of the scored runs
+    name: str  # of its files
+    kind: Literal["table", "figure"]
+    title: str  # in the report
+    section: str  # heading of the report under which it appears
+    experiments: tuple[str, ...]  # blocks of the configuration that it can be made from; empty: made from all runs
+    reads: tuple[str, ...]  # keys of ArtifactData
     caption: str
-    make: Callable[[Mapping], object]
+    make: Make
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """Of the files that it becomes; the first is the one to ask for."""
+        """Suffixes of its files. The first is the one that the workflow asks for."""
         return (".csv", ".md", ".tex") if self.kind == "table" else (".pdf", ".png")
 
 
-ARTEFACTS: dict[str, Artefact] = {}
+ARTIFACTS: dict[str, Artifact] = {}
 
 
-def _register(kind: str, name: str, *, experiments: tuple[str, ...], reads: tuple[str, ...], caption: str):
-    def keep(make):
-        ARTEFACTS[name] = Artefact(name, kind, experiments, reads, caption, make)
+def table(
+    name: str,
+    *,
+    experiments: tuple[str, ...],
+    reads: tuple[str, ...],
+    caption: str,
+    title: str = "",
+    section: str = "Tables",
+) -> Callable[[Make], Make]:
+    """Register the decorated function, ArtifactData -> table_format.Table, as the table `name`.
+
+    `title` defaults to the name, with spaces for underscores.
+    """
+    return _registering("table", name, title, section, experiments, reads, caption)
+
+
+def figure(
+    name: str,
+    *,
+    experiments: tuple[str, ...],
+    reads: tuple[str, ...],
+    caption: str,
+    title: str = "",
+    section: str = "Figures",
+) -> Callable[[Make], Make]:
+    """Register the decorated function, ArtifactData -> matplotlib figure, as the figure `name`.
+
+    `title` defaults to the name, with spaces for underscores.
+    """
+    return _registering("figure", name, title, section, experiments, reads, caption)
+
+
+def _registering(
+    kind: Literal["table", "figure"],
+    name: str,
+    title: str,
+    section: str,
+    experiments: tuple[str, ...],
+    reads: tuple[str, ...],
+    caption: str,
+) -> Callable[[Make], Make]:
+    def register(make: Make) -> Make:
+        shown = title or name.replace("_", " ").capitalize()
+        _add(ARTIFACTS, Artifact(name, kind, shown, section, experiments, reads, caption, make))
         return make
 
-    return keep
-
-
-table, figure = partial(_register, "table"), partial(_register, "figure")
+    return register
 
 
 def goals(blocks: Collection[str]) -> dict[str, str | None]:
-    """The artefacts that a study with these blocks has, each with the block it is drawn from; None: all runs.
+    """The artifacts of a study with these blocks, each with the block that it is made from (None: from all runs).
 
-    That is the first of its blocks that the study has. An artefact whose blocks are all missing is no goal.
+    An artifact is made from the first of its `experiments` that the study has; if it has none of them, the artifact is
+    left out.
     """
     return {
-        name: next((block for block in artefact.experiments if block in blocks), None)
-        for name, artefact in ARTEFACTS.items()
-        if not artefact.experiments or set(artefact.experiments) & set(blocks)
+        name: next((block for block in artifact.experiments if block in blocks), None)
+        for name, artifact in ARTIFACTS.items()
+        if not artifact.experiments or set(artifact.experiments) & set(blocks)
     }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Claims
+
+Quantity = Callable[["Study", str, str], "list[Finding]"]  # (study, model, data) -> findings; see claims.evidence
+Unit = Literal["%", "×", "points"]  # % and × measure a ratio, points a difference
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published sentence, the quantity that tests it, and the range in which the quantity must lie, in `unit`."""
+
+    name: str
+    sentence: str
+    quantity: Quantity
+    unit: Unit
+    low: float = -math.inf
+    high: float = math.inf
+    published: str = ""  # the published numbers; empty where there are none
+    reason: str = ""  # for the choice of bounds
+
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def claim(
+    name: str,
+    sentence: str,
+    quantity: Quantity,
+    unit: Unit,
+    low: float = -math.inf,
+    high: float = math.inf,
+    published: str = "",
+    reason: str = "",
+) -> Claim:
+    """Register a claim. It is judged on every model and data set of the study, in the order of registration."""
+    made = Claim(name, sentence, quantity, unit, low, high, published, reason)
+    _add(CLAIMS, made)
+    return made
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The report
+
+INTRODUCTIONS: list[str] = []
+
+
+def introduction(text: str) -> None:
+    """Register sentences that open the report, such as what is being reproduced."""
+    INTRODUCTIONS.append(text)
+
+
+Item = TypeVar("Item", Artifact, Claim)
+
+
+def _add(registered: dict[str, Item], item: Item) -> None:
+    if item.name in registered:
+        raise ValueError(f"{item.name}: registered twice: each table, figure and claim needs a name of its own")
+    registered[item.name] = item

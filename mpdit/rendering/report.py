@@ -1,31 +1,40 @@
-"""The report: one HTML file that holds a study's tables, figures, runs, versions and configuration, and opens offline.
+"""The report: one HTML file with a study's tables, figures, runs, versions and configuration. It opens offline.
 
-It shows the files that lie in a folder of results, `<table>.md` and `figures/<figure>.png`, and computes nothing anew.
+It shows the files in a folder of results, `<table>.md` and `figures/<figure>.png`, and computes nothing again.
 """
 
+from __future__ import annotations
+
 import base64
-import csv
-import json
 import re
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
-from .. import paper
 from ..experiment.grid import Experiment
+from ..experiment.ladder import RUNGS
 from ..system.console import duration
-from ..system.errors import UserError
 from ..system.files import write_text
-from ..system.provenance import commit
+from .registry import ARTIFACTS, INTRODUCTIONS, goals
+from .run_list import provenance, read_result, read_runs, run_lines, state_counts
 
-# State of a run in runs.csv: in words.
-STATES = {"trained": "trained", "running": "begun and not ended", "diverged": "diverged", "missing": "not begun"}
+FIRST_SECTIONS = ("Tables", "Figures")  # others follow in the order of registration
 
 
-GROUPS = ("Tables", "Figures", "Claims")
+@dataclass(frozen=True)
+class Item:
+    """A table or a figure as the template shows it."""
+
+    name: str
+    kind: Literal["table", "figure"]
+    title: str
+    caption: str
+    body: str | None  # HTML of a table, data URI of a figure; None if it could not be rendered
+    problem: str | None  # why it could not be
 
 
 def write(
@@ -34,55 +43,66 @@ def write(
     results: str | Path,
     runs: str | Path,
     notice: str | None = None,
-    undrawn: Mapping[str, str] | None = None,
+    problems: Mapping[str, str] | None = None,
 ) -> None:
     """Write the report of `experiment`.
 
     Args:
-        results: the folder of tables, figures/ and runs.csv, all of which must be there but the `undrawn`.
-        runs: the folder of run folders; of these trained.json is read, for versions.
-        notice: what must be known of the whole report, such as that it is interim.
-        undrawn: name of an artefact that could not be made: the reason, shown in its place.
+        results: the folder with tables, figures/ and runs.csv. All must exist but those with `problems`.
+        runs: the folder of run folders, whose trained.json files tell the versions.
+        notice: what a reader must know about the whole report, such as that it is interim.
+        problems: why an artifact could not be rendered, by its name; shown in its place.
 
     Raises UserError for a file that is missing or damaged.
     """
     import jinja2
 
-    results, rows = Path(results), _runs(Path(results) / "runs.csv")
-    goals = paper.goals(experiment.blocks)
-    items = _items(goals, results, undrawn or {})
-    states = count_states(rows)
+    results, rows = Path(results), read_runs(Path(results) / "runs.csv")
+    made = goals(experiment.blocks)
+    models = dict.fromkeys(run.model for run in experiment.runs.values())
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(Path(__file__).with_suffix(".html").read_text())
     text = template.render(
-        title=f"{', '.join(dict.fromkeys(run.model for run in experiment.runs.values()))} on {experiment.data['name']}",
+        title=f"{', '.join(models)} on {experiment.data.name}",
+        introductions=INTRODUCTIONS,
+        configurations=_configurations(run.config for run in experiment.runs.values()),
         notice=notice,
-        made=time.strftime("%Y-%m-%d %H:%M"),
+        date=time.strftime("%Y-%m-%d %H:%M"),
         version=version("mpdit"),
-        states=states,
-        time_spent=duration(sum(float(row["seconds"] or 0) for row in rows)),
-        groups={group: [item for item in items if item["group"] == group] for group in GROUPS},
+        states=state_counts(row.status for row in rows),
+        time_spent=duration(sum(row.seconds or 0 for row in rows)),
+        sections=_sections(list(made), results, problems or {}),
         absent=[
-            f"{name} ({' or '.join(artefact.experiments)})"
-            for name, artefact in paper.ARTEFACTS.items()
-            if name not in goals
+            f"{name} ({' or '.join(artifact.experiments)})" for name, artifact in ARTIFACTS.items() if name not in made
         ],
-        runs=[_shown(row) for row in rows],
-        provenance=_provenance(rows, Path(runs)),
+        runs=run_lines(rows),
+        provenance=provenance(rows, Path(runs)),
         configuration=dump(experiment.configuration),
     )
     write_text(output, text)
 
 
-def count_states(rows: Iterable[Mapping]) -> str:
-    """How many of the runs, rows of runs.csv, stand how: `20 runs: 12 trained, 8 not begun`."""
-    counts = Counter(row["status"] for row in rows)
-    told = ", ".join(f"{counts[state]} {words}" for state, words in STATES.items() if counts[state])
-    return f"{_many(counts.total(), 'run')}: {told}"
+def _configurations(configs: Iterable[str]) -> str:
+    """What the configurations of a study are, in words, with those that they build on."""
+    names: set[str] = set()
+    for config in configs:
+        rung: str | None = config
+        while rung is not None:
+            names.add(rung)
+            rung = RUNGS[rung].extends
+    first, *others = (name for name in RUNGS if name in names)
+    changes = []
+    for before, name in pairwise((first, *others)):
+        extends = RUNGS[name].extends
+        changes.append(f"{name}{'' if extends == before else f' (from {extends})'}, {RUNGS[name].adds}")
+    sentences = [f"Config {first} is the {RUNGS[first].adds}."]
+    if changes:
+        sentences.append(f"Each further configuration makes one change to the one before it: {'; '.join(changes)}.")
+    return " ".join(sentences)
 
 
-def dump(configuration: Mapping) -> str:
-    """A configuration as YAML: a line a field, lists and the axes of a block in one line each."""
+def dump(configuration: Mapping[str, Any]) -> str:
+    """A configuration as YAML: one line per field, with lists and the axes of a block in one line each."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -96,119 +116,37 @@ def dump(configuration: Mapping) -> str:
 # Tables and figures
 
 
-def _items(goals: Iterable[str], results: Path, undrawn: Mapping[str, str]) -> list[dict]:
-    """What the template shows of each artefact, in the registry's order."""
-    from markupsafe import Markup
-
-    items, figures = [], 0
-    for name in goals:
-        artefact = paper.ARTEFACTS[name]
-        title = re.sub(r"\b(fid|kid|ema|lr)\b", lambda word: word[0].upper(), name.replace("_", " "))
-        if artefact.kind == "table":
-            title = re.sub(r"^table ?(\d+)", r"Table \1", title)
-            title = title[0].upper() + title[1:]
-        else:
+def _sections(names: Sequence[str], results: Path, problems: Mapping[str, str]) -> dict[str, list[Item]]:
+    """The artifacts under the headings of the report, in the order of registration within each."""
+    sections: dict[str, list[Item]] = {section: [] for section in FIRST_SECTIONS}
+    figures = 0
+    for name in names:
+        artifact = ARTIFACTS[name]
+        title = artifact.title
+        if artifact.kind == "figure":
             figures += 1
             title = f"Figure {figures}: {title}"
         body = None
-        if name not in undrawn:
-            body = (
-                Markup(_table(results / f"{name}.md"))
-                if artefact.kind == "table"
-                else _picture(results / "figures" / f"{name}.png")
-            )
-        items.append({
-            "name": name,
-            "kind": artefact.kind,
-            "group": "Claims" if name == "claims" else f"{artefact.kind}s".capitalize(),
-            "title": title,
-            "caption": artefact.caption,
-            "body": body,
-            "undrawn": undrawn.get(name),
-        })  # fmt: skip
-    return items
+        if name not in problems:
+            is_table = artifact.kind == "table"
+            body = _table(results / f"{name}.md") if is_table else _picture(results / "figures" / f"{name}.png")
+        item = Item(name, artifact.kind, title, artifact.caption, body, problems.get(name))
+        sections.setdefault(artifact.section, []).append(item)
+    return {heading: items for heading, items in sections.items() if items}
 
 
 def _table(path: Path) -> str:
-    """HTML of a Markdown table with its caption and notes; HTML and links within stay text."""
+    """HTML of a Markdown table with its caption and notes. HTML and links within it stay text."""
     from markdown_it import MarkdownIt
+    from markupsafe import Markup
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    html = markdown.disable(["link", "image", "autolink", "reference"]).render(_read(path).decode())
+    html = markdown.disable(["link", "image", "autolink", "reference"]).render(read_result(path).decode())
     html = re.sub(r"\bDiT-\w+/\d\b", r'<span class="whole">\g<0></span>', html)
     html = html.replace('style="text-align:right"', 'class="number"')
-    return html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    return Markup(html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>"))
 
 
 def _picture(path: Path) -> str:
     """A PNG file as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(_read(path)).decode()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: must be made first, by `snakemake {path.with_suffix('')}...`") from None
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Runs, and where their numbers come from
-
-
-RUN_COLUMNS = (
-    "run", "status", "step", "steps", "loss", "images_per_second", "seconds", "peak_memory_mb", "device", "threads",
-    "latents", "commit",
-)  # fmt: skip
-
-
-def _runs(path: Path) -> list[dict]:
-    rows = list(csv.DictReader(_read(path).decode().splitlines()))
-    missing = [column for column in RUN_COLUMNS if rows and column not in rows[0]]
-    if missing:
-        raise UserError(f"{path}: no column {missing[0]}: must be there; an older version wrote it, make it anew")
-    return rows
-
-
-def _shown(row: Mapping) -> dict:
-    """A row of runs.csv as a reader sees it."""
-
-    def number(column: str, form: str) -> str:
-        return format(float(row[column]), form) if row[column] else "–"
-
-    return {
-        "run": row["run"],
-        "status": STATES.get(row["status"], row["status"]),
-        "step": number("step", ",.0f"),
-        "steps": number("steps", ",.0f"),
-        "loss": number("loss", ".4g"),
-        "images_per_second": number("images_per_second", ",.0f"),
-        "time": duration(float(row["seconds"])) if row["seconds"] else "–",
-        "peak_memory_mb": number("peak_memory_mb", ",.0f"),
-    }
-
-
-def _provenance(rows: list[dict], runs: Path) -> dict[str, list[str]]:
-    """term: its values, each with the number of runs that it holds for."""
-    ended = [row for row in rows if row["device"]]
-    versions = Counter()
-    for row in ended:
-        with suppress(OSError, ValueError, AttributeError):  # what cannot be read is counted nowhere
-            found = json.loads((runs / row["run"] / "trained.json").read_text())["versions"]
-            versions[", ".join(f"{name} {number}" for name, number in found.items() if number)] += 1
-    hardware = Counter(f"{row['device']}, {_many(float(row['threads']), 'CPU thread')}" for row in ended)
-    return {
-        "hardware": _counted(hardware),
-        "versions": _counted(versions),
-        "commit of the training": _counted(Counter(row["commit"] or "not in a repository" for row in ended)),
-        "commit of this report": [commit() or "not in a repository"],
-        "latents": _counted(Counter(row["latents"] for row in ended)),
-    }
-
-
-def _counted(counts: Counter) -> list[str]:
-    return [f"{value} ({_many(count, 'run')})" for value, count in counts.most_common()]
-
-
-def _many(count: float, thing: str) -> str:
-    return f"{count:,.0f} {thing}{'s' * (count != 1)}"
+    return "data:image/png;base64," + base64.b64encode(read_result(path)).decode()

@@ -1,28 +1,35 @@
-"""How tables look: numbers in words of print, and one table as CSV, Markdown and LaTeX (booktabs).
+"""One table as CSV, as Markdown and as LaTeX (booktabs).
 
-Cells are plain text; `**bold**` and the signs ± − × · — ³ are turned into LaTeX's own.
+Cells are plain text; `**bold**` and the signs ± − × · — ³ are converted to LaTeX.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..system.files import replacing, write_text
+from .number_format import NONE
 
-NONE = "—"  # nothing to show
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
 class Table:
     """A table: `frame` is what the CSV holds, in full precision; the rest is what a reader sees."""
 
-    frame: object  # pandas DataFrame
+    frame: pd.DataFrame
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    footer: Sequence[Sequence[str]] = ()  # rows beneath a rule, such as the floor
+    footer: Sequence[Sequence[str]] = ()  # rows below a rule, such as the scores of real images
     notes: Sequence[str] = ()  # sentences
-    wrap: Sequence[float] = ()  # of columns of sentences: widths on paper, of the line; such a table runs over pages
+    numeric: Collection[str] = ()  # headings of the columns of numbers, which are set flush right
+    # Relative widths of the columns on paper, for tables of sentences. Such a table wraps its cells and spans pages.
+    wrap: Sequence[float] = ()
 
 
 def save(table: Table, output: str | Path, caption: str) -> None:
@@ -35,40 +42,42 @@ def save(table: Table, output: str | Path, caption: str) -> None:
 
 
 def markdown(table: Table, caption: str) -> str:
-    """GitHub's Markdown: caption, table with columns padded to one width, notes."""
+    """GitHub's Markdown: the caption, the table with its columns padded to equal width, and the notes."""
     lines = [[cell.replace("|", r"\|") for cell in row] for row in (table.header, *table.rows, *table.footer)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    right = _numeric(table)
-    rule = [("-" * (width - 1) + ":" if flush else "-" * width) for width, flush in zip(widths, right, strict=True)]
-    padded = [[_pad(*cell) for cell in zip(line, widths, right, strict=True)] for line in lines]
+    flush_right = _numeric(table)
+    rule = [
+        ("-" * (width - 1) + ":" if right else "-" * width) for width, right in zip(widths, flush_right, strict=True)
+    ]
+    padded = [[_pad(*cell) for cell in zip(line, widths, flush_right, strict=True)] for line in lines]
     text = "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
     return f"**{caption}**\n\n{text}\n\n{' '.join(table.notes)}\n"
 
 
-ROWS_A_PAGE = 40  # of a table whose cells don't wrap
+# ---------------------------------------------------------------------------------------------------------------------
+# LaTeX
+
+ROWS_PER_PAGE = 40  # of a table whose cells are not wrapped
 
 
 def latex(table: Table, caption: str, label: str) -> str:
-    """A `table` environment with booktabs rules and the notes beneath, shrunk to the line where it is wider.
+    """A `table` environment with booktabs rules and the notes below, shrunk to the line where it is wider.
 
-    Columns of words with one value in all rows are told in the notes instead: a page is narrower than a screen. More
-    rows than a page holds become several tables; a table whose cells wrap becomes a `longtable` on pages on their side.
+    A column of words that has the same value in all rows moves to the notes, since a page is narrower than a screen. A
+    table with more rows than fit on a page becomes several; a table whose cells wrap becomes a `longtable` on landscape
+    pages.
     """
     if table.wrap:
         return _long_latex(table, caption, label)
-    flush, same = _numeric(table), {}
-    columns = zip(*table.rows, *table.footer, strict=True) if table.rows else [()] * len(flush)
-    for head, right, column in zip(table.header, flush, columns, strict=True):
-        cells, beneath = set(column[: len(table.rows)]), column[len(table.rows) :]
-        if len(table.rows) > 1 and len(cells) == 1 and not right and not any(beneath):
-            same[head] = column[0]
-    kept = [i for i, head in enumerate(table.header) if head not in same]
-    told = ", ".join(f"{head} {cell}" for head, cell in same.items() if cell != NONE)
-    notes = " ".join([f"In all rows: {told}."] * bool(told) + list(table.notes))
-    heads = [_stacked(table.header[i]) if flush[i] else escape(table.header[i]) for i in kept]
+    numeric = _numeric(table)
+    shared = _shared_words(table, numeric)
+    kept = [i for i, heading in enumerate(table.header) if heading not in shared]
+    in_all_rows = ", ".join(f"{heading} {cell}" for heading, cell in shared.items() if cell != NONE)
+    notes = " ".join([*([f"In all rows: {in_all_rows}."] if in_all_rows else []), *table.notes])
+    headings = [_stacked(table.header[i]) if numeric[i] else escape(table.header[i]) for i in kept]
     body, footer = ([_latex_row([escape(row[i]) for i in kept]) for row in rows] for rows in (table.rows, table.footer))
-    columns = "".join("r" if flush[i] else "l" for i in kept)
-    pages = [body[i : i + ROWS_A_PAGE] for i in range(0, len(body), ROWS_A_PAGE)] or [[]]
+    alignment = "".join("r" if numeric[i] else "l" for i in kept)
+    pages = [body[i : i + ROWS_PER_PAGE] for i in range(0, len(body), ROWS_PER_PAGE)] or [[]]
     parts = [r"% needs \usepackage{booktabs, graphicx}"]
     for number, page in enumerate(pages):
         last = number == len(pages) - 1
@@ -78,9 +87,9 @@ def latex(table: Table, caption: str, label: str) -> str:
             rf"\caption{{{escape(caption)}}}\label{{{label}}}" if number == 0 else rf"Table~\ref{{{label}}}, continued",
             r"\medskip",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{columns}}}",
+            rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
-            _latex_row(heads),
+            _latex_row(headings),
             r"\midrule",
             *page,
             *([r"\midrule", *footer] if footer and last else []),
@@ -93,22 +102,36 @@ def latex(table: Table, caption: str, label: str) -> str:
     return "\n".join(parts)
 
 
+def _shared_words(table: Table, numeric: Sequence[bool]) -> dict[str, str]:
+    """Heading and value of the columns of words that have one value in all rows, and none in the footer."""
+    if len(table.rows) < 2:
+        return {}
+    shared = {}
+    columns = zip(*table.rows, *table.footer, strict=True)
+    for heading, is_numeric, column in zip(table.header, numeric, columns, strict=True):
+        values, below = set(column[: len(table.rows)]), column[len(table.rows) :]
+        if len(values) == 1 and not is_numeric and not any(below):
+            shared[heading] = column[0]
+    return shared
+
+
 def _long_latex(table: Table, caption: str, label: str) -> str:
-    """A `longtable` in small print on pages on their side: columns have the widths of `wrap`, rows run over pages."""
-    spaces = 2 * (len(table.header) - 1) / len(table.header)  # of \tabcolsep, a column's share of what lies between
+    """A `longtable` in small print on landscape pages. Its columns have the widths of `wrap`; rows span pages."""
+    # Each column gives up its share of the space between columns, a multiple of \tabcolsep.
+    spaces = 2 * (len(table.header) - 1) / len(table.header)
     widths = [rf"\dimexpr {width / sum(table.wrap):.4f}\linewidth-{spaces:.4f}\tabcolsep" for width in table.wrap]
     columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}}}" for width in widths)
-    head = _latex_row([escape(head) for head in table.header])
+    header = _latex_row([escape(heading) for heading in table.header])
     return "\n".join([
         r"% needs \usepackage{array, booktabs, longtable, lscape}",
         r"\begin{landscape}\scriptsize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
         rf"\caption{{{escape(caption)}}}\label{{{label}}}\\",
         r"\toprule",
-        head,
+        header,
         r"\midrule\endfirsthead",
         r"\toprule",
-        head,
+        header,
         r"\midrule\endhead",
         r"\bottomrule\endfoot",
         *(_latex_row([escape(cell) for cell in row]) + r"\addlinespace" for row in (*table.rows, *table.footer)),
@@ -127,29 +150,12 @@ def _latex_row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _stacked(head: str) -> str:
-    """A long heading of a narrow column, on two lines."""
-    first, space, rest = head.partition(" (" if " (" in head else " ")
-    if len(head) < 11 or not space:
-        return escape(head)
+def _stacked(heading: str) -> str:
+    """The heading of a narrow column, on two lines where it is long."""
+    first, space, rest = heading.partition(" (" if " (" in heading else " ")
+    if len(heading) < 11 or not space:
+        return escape(heading)
     return rf"\shortstack[r]{{{escape(first)}\\{escape(space.strip() + rest)}}}"
-
-
-def _numeric(table: Table) -> list[bool]:
-    """Which columns are set flush right: those with a number in every row that has anything."""
-    columns = zip(*table.rows, strict=True) if table.rows else [[]] * len(table.header)
-    return [
-        any(map(_is_number, column)) and all(_is_number(cell) or cell == NONE for cell in column) for column in columns
-    ]
-
-
-def _is_number(cell: str) -> bool:
-    """Whether a cell begins as a number and is no sentence: `**69.28** ± 0.41`, `1.09 to 1.14`, `−4.9 %`."""
-    return re.match(r"(\*\*)?[+−]?\d", cell) is not None and re.search(r"[a-z]{3}", cell) is None
-
-
-def _pad(cell: str, width: int, right: bool) -> str:
-    return cell.rjust(width) if right else cell.ljust(width)
 
 
 _LATEX = {
@@ -160,63 +166,24 @@ _LATEX = {
 
 
 def escape(text: str) -> str:
-    """LaTeX of a plain text: special characters escaped, 1e-4 as a power of ten, **bold** as bold."""
+    """LaTeX for a plain text: special characters escaped, 1e-4 as a power of ten, **bold** as bold."""
     text = "".join(_LATEX.get(sign, sign) for sign in text)
     text = re.sub(r"\b(\d+(?:\.\d+)?)e(-?\d+)\b", r"$\1 \\times 10^{\2}$", text)
     return re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", text)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Numbers as they are printed; NaN is shown as nothing
+# Alignment
 
 
-def spread(mean: float, sd: float = float("nan"), bold: bool = False) -> str:
-    """Such as `69.28` or, with a standard deviation, `69.28 ± 0.41`."""
-    if mean != mean:
-        return NONE
-    mark = "**" if bold else ""
-    return f"{mark}{mean:.2f}{mark}".replace("-", "−") + (f" ± {sd:.2f}" if sd == sd else "")
+def _numeric(table: Table) -> list[bool]:
+    """Which columns are set flush right: those of numbers, unless they hold nothing but dashes."""
+    columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.header)
+    return [
+        heading in table.numeric and any(cell != NONE for cell in column)
+        for heading, column in zip(table.header, columns, strict=True)
+    ]
 
 
-def percent(change: float) -> str:
-    """Such as `−12.8 %`, always with its sign."""
-    return NONE if change != change else f"{change:+.1f} %".replace("-", "−")
-
-
-def signed(difference: float) -> str:
-    """Such as `+0.52`, always with its sign."""
-    return NONE if difference != difference else f"{difference:+.2f}".replace("-", "−")
-
-
-def significant(number: float) -> str:
-    """Three significant digits: `0.0123`, `12.3`, `1,230`."""
-    if number != number:
-        return NONE
-    return f"{number:,.0f}" if number >= 100 else f"{number:#.3g}"
-
-
-def times(ratio: float) -> str:
-    """Such as `1.05×`."""
-    return NONE if ratio != ratio else f"{ratio:.2f}×"
-
-
-def rate(lr: float) -> str:
-    """A learning rate as papers write it: `1e-4`, `2.5e-3`."""
-    if lr != lr:
-        return NONE
-    mantissa, exponent = f"{lr:.6e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def value(found) -> str:
-    """Any value of a protocol: `ddpm`, `1,000`, `1.5`."""
-    if found != found:
-        return NONE
-    return found if isinstance(found, str) else f"{found:,.10g}"
-
-
-def parameters(number: float) -> str:
-    """A number of parameters: `32.96 M`, `312 K`."""
-    if number != number:
-        return NONE
-    return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.0f} K"
+def _pad(cell: str, width: int, right: bool) -> str:
+    return cell.rjust(width) if right else cell.ljust(width)

@@ -1,11 +1,11 @@
-"""The made-up studies of `benchmarks/render.py` are rendered whole, without a warning: one seed, and 400 runs."""
+"""The made-up studies of `benchmarks/render.py` are rendered completely, without a warning: one seed, and 400 runs."""
 
 import importlib.util
 from pathlib import Path
 
 import pytest
 
-from mpdit import paper
+from mpdit.rendering.registry import ARTIFACTS, goals
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "render.py"
 
@@ -19,11 +19,11 @@ def benchmark():
 
 
 def check(benchmark, experiment, folder) -> None:
-    places = benchmark.make_up(experiment, folder)
-    took = benchmark.render(places, folder)
-    assert set(took) == set(paper.goals(experiment.blocks))
-    for name in took:
-        for suffix in paper.ARTEFACTS[name].suffixes:
+    folders = benchmark.make_up(experiment, folder)
+    seconds = benchmark.render_all(folders, folder)
+    assert set(seconds) == set(goals(experiment.blocks))
+    for name in seconds:
+        for suffix in ARTIFACTS[name].suffixes:
             assert (folder / "rendered" / f"{name}{suffix}").stat().st_size > 0
 
 

@@ -7,10 +7,8 @@ import pandas as pd
 import torch
 
 import mpdit
-from mpdit import paper
 from mpdit.__main__ import VERBS
-from mpdit.rendering import registry
-from mpdit.rendering import style as plots
+from mpdit.rendering import artifacts, registry, style
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -58,11 +56,11 @@ def test_a_trained_model_loads_in_three_lines(tmp_path):
 
 
 def test_the_figure_in_five_lines_is_drawn(monkeypatch, tmp_path):
-    monkeypatch.setattr(registry, "ARTEFACTS", {})
+    monkeypatch.setattr(registry, "ARTIFACTS", {})
     (code,) = (block for block in blocks("python") if "@figure" in block)
     assert len(code.splitlines()) <= 5
-    exec(code, {"figure": paper.figure, "plots": plots})
+    exec(code, {"figure": registry.figure, "style": style})
     runs = pd.DataFrame({"config": ["A", "E"], "images_per_second": [10.0, 9.0]})
-    paper.render(registry.ARTEFACTS["speed"], {"runs": runs}, tmp_path / "speed.png")
+    artifacts.render(registry.ARTIFACTS["speed"], {"runs": runs}, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").stat().st_size > 1000
     assert (tmp_path / "speed.pdf").stat().st_size > 1000

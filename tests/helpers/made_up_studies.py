@@ -42,6 +42,18 @@ def study(*runs: tuple, curves=(), cost=None) -> dict:
     return data | {"magnitudes": pd.DataFrame(rows, columns=MAGNITUDES.names)}
 
 
+A80 = seeds("A", 80.0, 81.0, 79.0, 80.5)
+
+
+def sweep(config, scores: dict, own: float, **more) -> list[tuple]:
+    """Runs of a configuration at several learning rates: rate -> scores by seed; `own` is its rate in the study."""
+    return [r for lr, fids in scores.items() for r in seeds(config, *fids, lr=lr, standard_lr=lr == own, **more)]
+
+
+A_RATES = {1e-5: (90.0, 91.0, 90.2), 1e-4: (60.0, 60.5, 59.9), 1e-3: (95.0, 96.0, 94.6)}
+E_RATES = {1e-4: (99.0, 99.5, 98.0), 1e-3: (80.0, 80.1, 79.0), 1e-2: (50.0, 50.5, 49.9), 1e-1: (88.0, 87.0, 88.5)}
+
+
 def cost_row(relative, low, high, form="textbook", **changes) -> dict:
     row = dict.fromkeys(COST.names, 1.0) | MEASURED
     measured = {"relative": relative, "relative_low": low, "relative_high": high, "rounds": 40, "device": "a processor"}

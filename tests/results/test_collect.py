@@ -182,14 +182,15 @@ def test_no_command_on_results_loads_torch(tmp_path):
     script = f"""
 import sys
 from mpdit import paper
+from mpdit.rendering.registry import ARTIFACTS
 assert not {{"torch", "pandas", "matplotlib", "numpy"}} & set(sys.modules), "at parse time"
 from mpdit.__main__ import main
 def run(*words):
     assert main([str(word) for word in words]) == 0, words
 run("aggregate", {str(plan)!r}, "--runs", {str(tmp_path / "runs")!r}, "--output", {str(out)!r})
 run("status", "--runs", {str(tmp_path / "runs")!r})
-for name, artefact in paper.ARTEFACTS.items():
-    output = {str(out)!r} + "/" + name + artefact.suffixes[0]
+for name, artifact in ARTIFACTS.items():
+    output = {str(out)!r} + "/" + name + artifact.suffixes[0]
     run("render", name, "--data", {str(out)!r}, "--runs", {str(tmp_path / "runs")!r}, "--output", output)
 assert "torch" not in sys.modules
 """

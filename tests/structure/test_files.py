@@ -25,7 +25,6 @@ LONG_FOR_NOW: set[str] = {
 }  # fmt: skip
 UNMIRRORED_FOR_NOW: set[str] = {
     "tests/data/test_encode.py",
-    "tests/rendering/test_figures.py",
 }  # fmt: skip
 
 

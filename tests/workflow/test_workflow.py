@@ -32,7 +32,8 @@ from helpers.projects import (
 from PIL import Image
 from safetensors.numpy import load_file
 
-from mpdit import paper
+from mpdit import paper  # noqa: F401  # registers its tables and figures
+from mpdit.rendering.registry import ARTIFACTS
 
 TABLE = "results/table1.csv"
 BLOCK = TINY["experiments"]["table1"]
@@ -181,14 +182,14 @@ def test_a_new_block_leaves_the_figures_of_others_alone(study):
         dry = snakemake(study, "--dry-run", "figures", "results/experiments/table2/runs.csv").stdout
     assert len(trained_runs(dry)) == 1
     redrawn = re.findall(r"output: results/figures/(\w+).png", dry)
-    assert not {name for name in redrawn if "table1" in paper.ARTEFACTS[name].experiments}, dry
+    assert not {name for name in redrawn if "table1" in ARTIFACTS[name].experiments}, dry
 
 
 def test_snakemakes_own_report_shows_tables_and_figures_with_captions(study):
     snakemake(study, TABLE, "--report", "report.html")
     shown = (study / "report.html").read_text()
     for name in ("table1", "loss", "samples"):
-        assert paper.ARTEFACTS[name].caption.split(",")[0].split(" (")[0] in shown
+        assert ARTIFACTS[name].caption.split(",")[0].split(" (")[0] in shown
     assert '"Tables"' in shown
     assert '"Figures"' in shown
 
@@ -200,7 +201,7 @@ def test_interim_runs_beside_another_snakemake_and_leaves_its_locks(study):
     try:
         done = snakemake(study, "interim", check=False)
         assert done.returncode != 0
-        assert done.stderr.splitlines()[-1].endswith("would lose its lock: must be run with --nolock")
+        assert done.stderr.splitlines()[-1].endswith("would lose its lock; run this with --nolock")
         snakemake(study, "--nolock", "interim")
         assert lock.read_text() == "results/runs.csv\n"
     finally:

@@ -6,11 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from mpdit import paper
+from mpdit import registrations
 from mpdit.experiment import Experiment
 from mpdit.experiment.columns import AGGREGATES
 from mpdit.experiment.parse import read_yaml
 from mpdit.system.errors import UserError
+
+registrations.load()
 
 try:
     for path in workflow.configfiles:  # Snakemake has read them, but it takes the last of two equal keys

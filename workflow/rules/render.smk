@@ -1,19 +1,21 @@
-# CSVs -> tables and figures, as mpdit.paper registers them, and the report that holds them all.
+# CSVs -> the registered tables and figures, and the report that contains them all.
 
-BLOCK = paper.goals(experiment.blocks)  # name of each artefact: the block it is drawn from; None: all runs
+from mpdit.rendering.registry import ARTIFACTS, goals
 
-
-def goals(kind, folder, suffix):
-    return {name: f"{folder}/{name}{suffix}" for name in BLOCK if paper.ARTEFACTS[name].kind == kind}
+BLOCK = goals(experiment.blocks)  # name of each artifact: the block that it is made from; None: all runs
 
 
-TABLES = goals("table", "results", ".csv")
-FIGURES = goals("figure", "results/figures", ".png")
+def files_of(kind, folder, suffix):
+    return {name: f"{folder}/{name}{suffix}" for name in BLOCK if ARTIFACTS[name].kind == kind}
+
+
+TABLES = files_of("table", "results", ".csv")
+FIGURES = files_of("figure", "results/figures", ".png")
 
 
 def read_by(name):
-    """The aggregates that an artefact reads, the plan of its runs first; `samples` are the images of its block's runs."""
-    block, subjects = BLOCK[name], paper.ARTEFACTS[name].reads
+    """The plan of the runs of an artifact, then the aggregates that it reads; `samples` are the images of these runs."""
+    block, subjects = BLOCK[name], ARTIFACTS[name].reads
     folder = "results" if block is None else f"results/experiments/{block}"
     files = [f"{folder}/{subject}.csv" for subject in subjects if subject not in ("samples", "cost")]
     if "cost" in subjects:
@@ -25,12 +27,12 @@ def read_by(name):
 
 
 def in_report(file, category):
-    """A file that `snakemake --report` shows, under the caption that the job has among its params."""
+    """A file that `snakemake --report` shows, with the caption from the params of the job."""
     return report(file, caption="../report/caption.rst", category=category, labels={"name": "{name}"})
 
 
 def caption(wildcards):
-    return paper.ARTEFACTS[wildcards.name].caption
+    return ARTIFACTS[wildcards.name].caption
 
 
 RENDER = (
@@ -105,13 +107,13 @@ rule report:
         "{MPDIT} report {input.configuration} --results results --runs results/runs --output {output} --log {log}"
 
 
-# All of it from what is there now. It declares no files: it waits for nothing, and can run beside another Snakemake.
+# All of it, from what there is now. It declares no files, so it waits for nothing and can run next to another Snakemake.
 
 
 def alone_or_without_locks(wildcards):
-    """No input. When Snakemake ends it removes all locks of the folder, those of others as well: refuse to do that."""
+    """No input. When Snakemake ends it removes all locks of the folder, even those of others, so refuse to take one."""
     if workflow.execution_settings.lock and list(Path(".snakemake/locks").glob("*.lock")):
-        sys.exit("interim: another Snakemake works in this folder and would lose its lock: must be run with --nolock")
+        sys.exit("interim: another Snakemake is running in this folder and would lose its lock; run this with --nolock")
     return []
 
 

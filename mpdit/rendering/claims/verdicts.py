@@ -1,36 +1,27 @@
-"""The rule by which every claim is judged: where a finding lies, how sure that is, and what would decide it.
+"""The rule that judges every claim: on which side of its bounds a finding is, how sure that is, what would decide it.
 
-A claim holds where its quantity lies between `low` and `high`, fails where it lies beyond, and is undecided where the
-runs don't tell.
+A claim holds where its quantity is between `low` and `high`, fails where it is outside, and is undecided where the runs
+cannot tell.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, Literal
 
-from ...results import significance as inference
-from ...results import summary
-from .evidence import Finding
+from ...results import significance, summary
+from ..registry import ArtifactData, Claim, Unit
+from .evidence import Finding, Study
 from .scores import final_scores
 from .traces import curves
 
-INF = math.inf
+if TYPE_CHECKING:
+    import pandas as pd
 
-
-@dataclass(frozen=True)
-class Claim:
-    """What the paper says, what of it is measured, and where it must lie, in `unit`."""
-
-    name: str
-    sentence: str
-    paper: str  # its own numbers, or "" where it gives none
-    quantity: Callable  # of evidence, scores or traces
-    unit: str  # % or ×, of a ratio; points, of a difference
-    low: float = -INF
-    high: float = INF
-    reason: str = ""  # of the bounds
-
+Outcome = Literal["holds", "fails", "undecided", "not run"]
 
 COLUMNS = (
     "claim", "sentence", "model", "data", "paper", "ours", "low", "high", "unit", "n", "p", "p_holm", "verdict",
@@ -39,150 +30,242 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def logarithm(unit: str) -> Callable[[float], float]:
-    """A number in `unit` as quantities have it: of percent and factors the logarithm of the ratio."""
+def from_unit(unit: Unit) -> Callable[[float], float]:
+    """A function from a number in `unit` to the scale of quantities: logarithms of ratios for percent and factors."""
 
-    def of(shown: float) -> float:
-        ratio = {"%": 1 + shown / 100, "×": shown}.get(unit)
-        if ratio is None or shown == INF:
-            return shown
-        return math.log(ratio) if ratio > 0 else -INF
+    def convert(number: float) -> float:
+        if unit == "points" or number == math.inf:
+            return number
+        ratio = 1 + number / 100 if unit == "%" else number
+        return math.log(ratio) if ratio > 0 else -math.inf
 
-    return of
-
-
-def shown(unit: str) -> Callable[[float], float]:
-    """The inverse of `logarithm`."""
-    return {"%": lambda x: 100 * math.expm1(x), "×": math.exp}.get(unit, float)
+    return convert
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """Of one finding: where it lies, how sure that is, and what would decide it where it is not."""
-
-    claim: Claim
-    finding: Finding
-    p: float = math.nan  # of lying on the side where it lies; NaN without a test
-    side: str = ""  # holds | fails: where it lies
-
-    def verdict(self, p_holm: float) -> str:
-        """`p_holm`: the p-value corrected for the number of claims, NaN without a test."""
-        if self.finding.missing:
-            return "not run"
-        sure = p_holm < inference.LEVEL if self.p == self.p else self.finding.interval is not None
-        return self.side if self.side and sure else "undecided"
+def to_unit(unit: Unit) -> Callable[[float], float]:
+    """The inverse of `from_unit`."""
+    inverses: dict[str, Callable[[float], float]] = {"%": lambda x: 100 * math.expm1(x), "×": math.exp, "points": float}
+    return inverses[unit]
 
 
 def bounds(claim: Claim) -> tuple[float, float]:
-    """Of the claim, as its quantity has them."""
-    return logarithm(claim.unit)(claim.low), logarithm(claim.unit)(claim.high)
+    """The bounds of a claim on the scale of its quantity."""
+    convert = from_unit(claim.unit)
+    return convert(claim.low), convert(claim.high)
 
 
-def judge(claim: Claim, finding: Finding) -> Judgement:
-    """On which side of the claim's bounds a finding lies, with its p-value where it is a mean over seeds.
+# ---------------------------------------------------------------------------------------------------------------------
+# One finding
 
-    An interval (of step times, of best rates) that lies whole inside holds, one that lies whole outside fails. Of seeds
-    that diverged only the sign of the difference is known: the sign test, for claims of one bound.
+
+@dataclass(frozen=True)
+class Judgment:
+    """On which side of the bounds of a claim a finding is, and how sure that is."""
+
+    claim: Claim
+    finding: Finding
+    p: float = math.nan  # p-value for being on that side; NaN without a test
+    side: Literal["holds", "fails"] | None = None  # None: neither
+
+    def outcome(self, p_holm: float) -> Outcome:
+        """The verdict, given the p-value corrected for the number of tests (NaN without a test)."""
+        if self.finding.missing:
+            return "not run"
+        has_test = not math.isnan(self.p)
+        sure = p_holm < significance.LEVEL if has_test else self.finding.interval is not None
+        return self.side if self.side and sure else "undecided"
+
+
+def judge(claim: Claim, finding: Finding) -> Judgment:
+    """Judge one finding: by a test where it is a mean over seeds, otherwise by its interval.
+
+    An interval (of step times, of best rates) decides if it is entirely inside the bounds, or entirely outside. Where
+    seeds diverged only the sign of the difference is known, which leaves the sign test, for claims with one bound.
     """
     low, high = bounds(claim)
     if finding.missing:
-        return Judgement(claim, finding)
+        return Judgment(claim, finding)
     if finding.interval:
-        _, least, most = finding.interval
-        inside, outside = low < least and most < high, most <= low or least >= high
-        side = "" if finding.seeds == 1 else "holds" if inside else "fails" if outside else ""
-        return Judgement(claim, finding, side=side)
+        return Judgment(claim, finding, side=_side_of_interval(finding, low, high))
     values, n = finding.values, len(finding.values)
-    if n < 2 or finding.lacks:
-        return Judgement(claim, finding)
+    if n < 2 or finding.needs:
+        return Judgment(claim, finding)
     if any(map(math.isinf, values)):
         if math.isfinite(low) and math.isfinite(high):
-            return Judgement(claim, replace(finding, lacks="seeds that don't diverge: else there is no size"))
-        bound = low if math.isfinite(low) else high
-        above, below = sum(value > bound for value in values), sum(value < bound for value in values)
-        side = "" if above == below else "holds" if (above > below) == (bound == low) else "fails"
-        return Judgement(claim, finding, inference.sign_test(above, below), side)
+            needs = "seeds that do not diverge: the size of the difference is unknown for those that do"
+            return Judgment(claim, replace(finding, needs=needs))
+        return _sign_test(claim, finding, low, high)
     mean, sd = fmean(values), stdev(values)
-    inside = low < mean < high
-    test = inference.p_inside if inside else inference.p_outside
-    return Judgement(claim, finding, test(mean, sd, n, low, high), "holds" if inside else "fails")
+    if low < mean < high:
+        return Judgment(claim, finding, significance.p_inside(mean, sd, n, low, high), "holds")
+    return Judgment(claim, finding, significance.p_outside(mean, sd, n, low, high), "fails")
 
 
-def decides(judged: Judgement, verdict: str, tests: int) -> str:
-    """What would decide a claim that is not decided; `tests`: how many claims share the level."""
-    finding, values = judged.finding, judged.finding.values
-    if verdict == "not run":
-        return finding.missing.strip()
-    if verdict != "undecided":
-        return ""
-    if finding.seeds == 1 or len(values) == 1:
-        more = "2 seeds at least, better 5"
-        return " and ".join(filter(None, (more, finding.lacks)))
-    if judged.p != judged.p:
-        return finding.lacks
-    if any(map(math.isinf, values)):
-        return "more seeds: of those that diverge only the sign is known"
-    found = inference.seeds_needed(
-        fmean(values), stdev(values), len(values), *bounds(judged.claim), inference.LEVEL / max(tests, 1)
-    )
-    return f"{found} seeds, if they spread as these do" if found else f"more than {inference.MOST_SEEDS:,} seeds"
+def _side_of_interval(finding: Finding, low: float, high: float) -> Literal["holds", "fails"] | None:
+    assert finding.interval
+    _, lowest, highest = finding.interval
+    if finding.seeds == 1:
+        return None
+    if low < lowest and highest < high:
+        return "holds"
+    return "fails" if highest <= low or lowest >= high else None
 
 
-def remark(judged: Judgement) -> str:
-    """Whether chance among sampling seeds alone would explain the distance from the nearest bound; and divergence."""
-    finding, values = judged.finding, judged.finding.values
-    diverged = sum(map(math.isinf, values))
-    if diverged:
-        return f"one side diverged in {diverged} of {len(values)} seeds"
-    if not values:
-        return ""
-    distance = min(abs(fmean(values) - bound) for bound in bounds(judged.claim) if math.isfinite(bound))
-    return "within the sampling error" if distance < finding.sampling_error else ""
+def _sign_test(claim: Claim, finding: Finding, low: float, high: float) -> Judgment:
+    """Judge by the number of seeds on each side of the one finite bound."""
+    bound = low if math.isfinite(low) else high
+    above, below = sum(value > bound for value in finding.values), sum(value < bound for value in finding.values)
+    p = significance.sign_test(above, below)
+    if above == below:
+        return Judgment(claim, finding, p)
+    return Judgment(claim, finding, p, "holds" if (above > below) == (bound == low) else "fails")
 
 
-def row(judged: Judgement, model: str, data: str, p_holm: float, tests: int) -> dict:
-    """The line of claims.csv."""
-    claim, finding = judged.claim, judged.finding
-    turn, verdict = shown(claim.unit), judged.verdict(p_holm)
-    finite = finding.values if all(map(math.isfinite, finding.values)) else ()
-    interval = finding.interval or inference.t_interval(finite)
-    fixed = inference.t_interval(finding.fixed if all(map(math.isfinite, finding.fixed)) else ())
-    return {
-        **{key: getattr(claim, key) for key in ("sentence", "paper", "unit", "reason")},
-        **{key: getattr(finding, key) for key in ("setting", "metric", "protocol", "ema_width", "fixed_width")},
-        "claim": claim.name, "model": model, "data": data,
-        **dict(zip(("ours", "low", "high"), map(turn, interval), strict=True)),
-        **dict(zip(("fixed_ours", "fixed_low", "fixed_high"), map(turn, fixed), strict=True)),
-        "n": len(finding.values) or finding.seeds, "p": judged.p, "p_holm": p_holm, "verdict": verdict,
-        "decides": decides(judged, verdict, tests), "remark": remark(judged),
-        "sampling_seeds": finding.sampling_seeds, "sampling_error": turn(finding.sampling_error) - turn(0.0),
-        "holds_above": claim.low, "holds_below": claim.high,
-    }  # fmt: skip
+# ---------------------------------------------------------------------------------------------------------------------
+# All claims of a study
 
 
-def verdicts(claims: Sequence[Claim], data: Mapping):
-    """Frame of COLUMNS: every claim on every model and data set of the study, in the order of the claims."""
-    import pandas as pd
+@dataclass(frozen=True)
+class Verdict:
+    """A judged claim on one model and data set: a row of claims.csv."""
 
+    judgment: Judgment
+    model: str
+    data: str
+    p_holm: float  # the p-value after Holm's correction; NaN without a test
+    tests: int  # number of tests that share the level
+
+    @property
+    def claim(self) -> Claim:
+        return self.judgment.claim
+
+    @property
+    def finding(self) -> Finding:
+        return self.judgment.finding
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.judgment.outcome(self.p_holm)
+
+    @property
+    def was_run(self) -> bool:
+        return not self.finding.missing
+
+    @property
+    def n(self) -> int:
+        """Number of seeds; 0 for what is counted or timed."""
+        return len(self.finding.values) or self.finding.seeds
+
+    @property
+    def ours(self) -> tuple[float, float, float]:
+        """Estimate and 95 % interval in the unit of the claim; NaN where unknown."""
+        return self._in_unit(self.finding.interval or significance.t_interval(_finite(self.finding.values)))
+
+    @property
+    def fixed(self) -> tuple[float, float, float]:
+        """The same with one EMA width on both sides."""
+        return self._in_unit(significance.t_interval(_finite(self.finding.fixed)))
+
+    def _in_unit(self, interval: tuple[float, float, float]) -> tuple[float, float, float]:
+        convert = to_unit(self.claim.unit)
+        estimate, low, high = interval
+        return convert(estimate), convert(low), convert(high)
+
+    @property
+    def sampling_error(self) -> float:
+        """Half-width of the 95 % interval due to sampling seeds alone, in the unit of the claim."""
+        convert = to_unit(self.claim.unit)
+        return convert(self.finding.sampling_error) - convert(0.0)
+
+    @property
+    def within_sampling_error(self) -> bool:
+        """Whether chance among sampling seeds alone could explain the distance from the nearest bound."""
+        values = self.finding.values
+        if not values or any(map(math.isinf, values)):
+            return False
+        distance = min(abs(fmean(values) - bound) for bound in bounds(self.claim) if math.isfinite(bound))
+        return distance < self.finding.sampling_error
+
+    @property
+    def remark(self) -> str:
+        """What a reader should know about the values; usually empty."""
+        diverged = sum(map(math.isinf, self.finding.values))
+        if diverged:
+            return f"one side diverged in {diverged} of {len(self.finding.values)} seeds"
+        return "within the sampling error" if self.within_sampling_error else ""
+
+    @property
+    def decides(self) -> str:
+        """What would decide a claim that is undecided or was not run; empty for the others."""
+        finding, values = self.finding, self.finding.values
+        if self.outcome == "not run":
+            return finding.missing
+        if self.outcome != "undecided":
+            return ""
+        if finding.seeds == 1 or len(values) == 1:
+            return " and ".join(filter(None, ("at least 2 seeds, better 5", finding.needs)))
+        if math.isnan(self.judgment.p):
+            return finding.needs
+        if any(map(math.isinf, values)):
+            return "more seeds: only the sign is known for those that diverged"
+        level = significance.LEVEL / max(self.tests, 1)
+        needed = significance.seeds_needed(fmean(values), stdev(values), len(values), *bounds(self.claim), level)
+        if needed is None:
+            return f"more than {significance.MOST_SEEDS:,} seeds"
+        return f"{needed} seeds, if their spread stays the same"
+
+    def record(self) -> dict[str, Any]:
+        """The row of claims.csv, by column."""
+        claim, finding = self.claim, self.finding
+        ours, fixed = self.ours, self.fixed
+        return {
+            "claim": claim.name, "sentence": claim.sentence, "model": self.model, "data": self.data,
+            "paper": claim.published, "ours": ours[0], "low": ours[1], "high": ours[2], "unit": claim.unit,
+            "n": self.n, "p": self.judgment.p, "p_holm": self.p_holm, "verdict": self.outcome, "decides": self.decides,
+            "remark": self.remark, "setting": finding.setting, "metric": finding.metric_label,
+            "protocol": finding.protocol, "ema_width": finding.ema_width, "sampling_seeds": finding.sampling_seeds,
+            "sampling_error": self.sampling_error, "fixed_width": finding.fixed_width,
+            "fixed_ours": fixed[0], "fixed_low": fixed[1], "fixed_high": fixed[2],
+            "holds_above": claim.low, "holds_below": claim.high, "reason": claim.reason,
+        }  # fmt: skip
+
+
+def _finite(values: Sequence[float]) -> Sequence[float]:
+    """The values, or none where one of them is infinite."""
+    return values if all(map(math.isfinite, values)) else ()
+
+
+def verdicts(claims: Iterable[Claim], data: ArtifactData) -> list[Verdict]:
+    """Every claim on every model and data set of the study, in the order of the claims.
+
+    Raises UserError where two runs share setting and seed.
+    """
     runs = data["runs"]
     summary.require_one_run_per_seed(runs)
-    study = {
-        "runs": runs.assign(standard_lr=runs["standard_lr"].astype(str) == "True"),
-        "final": final_scores(runs, data["fid"]),
-        "curves": curves(data["magnitudes"]),
-        "cost": data.get("cost"),
-    }
-    places = list(summary.in_order(runs)[["model", "data"]].drop_duplicates().itertuples(index=False, name=None))
+    study = Study(
+        runs=runs.assign(standard_lr=runs["standard_lr"].eq(True)),
+        final_scores=final_scores(runs, data["fid"]),
+        curves=curves(data["magnitudes"]),
+        cost=data.get("cost"),
+    )
+    pairs = summary.in_order(runs)[["model", "data"]].drop_duplicates()
+    models = list(pairs.itertuples(index=False, name=None)) or [("", "")]
     judged = [
-        (judge(claim, finding), *place)
+        (judge(claim, finding), model, data_name)
         for claim in claims
-        for place in places or [("", "")]
-        for finding in claim.quantity(study, *place)
+        for model, data_name in models
+        for finding in claim.quantity(study, model, data_name)
     ]
-    tested = [judgement.p for judgement, *_ in judged if judgement.p == judgement.p]
-    corrected = iter(inference.holm(tested))
-    rows = [
-        row(judgement, *place, next(corrected) if judgement.p == judgement.p else math.nan, len(tested))
-        for judgement, *place in judged
+    p_values = [judgment.p for judgment, _, _ in judged if not math.isnan(judgment.p)]
+    corrected = iter(significance.holm(p_values))
+    return [
+        Verdict(judgment, model, name, math.nan if math.isnan(judgment.p) else next(corrected), len(p_values))
+        for judgment, model, name in judged
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """The frame of claims.csv."""
+    import pandas as pd
+
+    return pd.DataFrame([verdict.record() for verdict in verdicts], columns=list(COLUMNS))

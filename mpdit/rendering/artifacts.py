@@ -1,0 +1,48 @@
+"""Aggregated CSVs -> the files of a table or a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..experiment.columns import SCHEMAS
+from ..results.tables import read_table
+from ..system.errors import UserError
+from . import style, table_format
+from .registry import Artifact, ArtifactData
+
+
+def read(
+    artifact: Artifact, folder: str | Path, cost: str | Path | None = None, runs: str | Path | None = None
+) -> ArtifactData:
+    """Read what an artifact needs.
+
+    Args:
+        folder: the folder of the aggregated CSVs.
+        cost: path of cost.csv; by default the one in `folder`. Without any, step times are missing (None).
+        runs: the folder of run folders, needed for samples only.
+
+    Raises UserError for a file that is missing or invalid.
+    """
+    folder = Path(folder)
+    data: dict[str, Any] = {}
+    for name in artifact.reads:
+        if name == "samples":
+            if runs is None:
+                raise UserError(f"--runs: missing: {artifact.name} shows samples, which are in the folder of runs")
+            data[name] = Path(runs)
+        elif name == "cost" and cost is None and not (folder / "cost.csv").exists():
+            data[name] = None
+        else:
+            data[name] = read_table(cost if name == "cost" and cost else folder / f"{name}.csv", SCHEMAS[name])
+    return ArtifactData(**data)  # type: ignore[typeddict-item]
+
+
+def render(artifact: Artifact, data: ArtifactData | Mapping[str, Any], output: str | Path) -> None:
+    """Make the artifact and write all of its files: `output`, and files of the same name with the other suffixes."""
+    if artifact.kind == "table":
+        table_format.save(artifact.make(data), output, artifact.caption)
+    else:
+        with style.style():
+            style.save(artifact.make(data), output)

@@ -1,0 +1,95 @@
+"""Grids of samples."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from ...experiment.ladder import ADDS
+from ...system.errors import UserError
+from .. import style
+from ..lines import panels_by_rate
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+ROWS, CLASSES = 5, 10  # of each grid
+SMALLEST_SIDE = 64  # pixels; smaller images are enlarged to at least this
+MARGIN = 4  # pixels between images
+
+
+def sample_grids(runs: pd.DataFrame, fid: pd.DataFrame, folder: Path) -> Figure:
+    """Samples of each configuration, one class per column. `folder` holds the run folders.
+
+    The samples shown are those of the first protocol of fid.csv and of the first seed that has them.
+    """
+    scored = fid[fid["protocol"] == fid["protocol"].iloc[0]] if len(fid) else fid  # one protocol, so the same noise
+    panels = panels_by_rate(runs)
+    cells = [(f"\n{panel.title}" if len(panels) > 1 else "", line) for panel in panels for line in panel.lines]
+    across = min(3, max(len(panel.lines) for panel in panels))
+    figure, grid = style.panels(-(-len(cells) // across), across, height=4 / across)
+    for axes in grid.flat:
+        axes.set_axis_off()
+        axes.set_anchor("N")
+    for axes, (title, line) in zip(grid.flat, cells, strict=False):
+        members = line.runs.sort_values("seed")
+        run = next((run for run in members["run"] if run in set(scored["run"])), None)
+        axes.set_title(f"{line.label}: {ADDS.get(line.config, '')}{title}")
+        if run is None:
+            axes.set_box_aspect(ROWS / CLASSES)
+            style.placeholder(axes, f"no samples: {members['status'].iloc[0]}")
+        else:
+            path = folder / run / "samples" / scored["protocol"].iloc[0] / "samples.npz"
+            axes.imshow(mosaic(path, ROWS, CLASSES))
+    style.footnote(figure, "One class per column. Images at the same position start from the same noise.")
+    return figure
+
+
+def mosaic(path: str | Path, rows: int, classes: int) -> np.ndarray:
+    """The first `rows` samples of each of the first `classes` classes of a samples.npz, one class per column.
+
+    Returns one image, uint8 (H, W, 3), with small samples enlarged and missing ones left white. Reads no further into
+    the file than it must, so that memory does not grow with the number of samples. Raises UserError when the file is
+    missing or is not a samples.npz.
+    """
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            with archive.open("labels.npy") as file:
+                labels = np.lib.format.read_array(file)
+            positions: dict[int, tuple[int, int]] = {}  # index of a sample: its row and column
+            for column, label in enumerate(np.unique(labels)[:classes]):
+                positions |= {int(i): (row, column) for row, i in enumerate(np.flatnonzero(labels == label)[:rows])}
+            with archive.open("arr_0.npy") as file:
+                images = dict(zip(sorted(positions), _read_images(file, sorted(positions)), strict=True))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: {error}: expected a samples.npz written by `mpdit sample`") from None
+    side = len(next(iter(images.values())))
+    scale = -(-SMALLEST_SIDE // side)
+    cell = side * scale + MARGIN
+    columns = len({column for _, column in positions.values()})
+    canvas = np.full((rows * cell - MARGIN, columns * cell - MARGIN, 3), 255, np.uint8)
+    for i, (row, column) in positions.items():
+        enlarged = images[i].repeat(scale, axis=0).repeat(scale, axis=1)
+        canvas[row * cell :, column * cell :][: side * scale, : side * scale] = enlarged
+    return canvas
+
+
+def _read_images(file: IO[bytes], indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """The images (H, W, 3) at ascending indices of a .npy stream (N, H, W, 3) uint8."""
+    import numpy as np
+
+    np.lib.format.read_magic(file)
+    shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    size, next_index = math.prod(shape[1:]), 0
+    for index in indices:
+        file.seek((index - next_index) * size, os.SEEK_CUR)
+        yield np.frombuffer(file.read(size), np.uint8).reshape(shape[1:])
+        next_index = index + 1

@@ -1,0 +1,115 @@
+"""Losses, magnitudes, weights and gains over training against the CSVs that they are drawn from."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.drawing import arrays, draw, footnote, lists, magnitude_rows, runs_frame, stream_magnitudes
+from helpers.made_up_runs import entry, run_row
+
+from mpdit.rendering.figures.over_training import (
+    learned_gains,
+    loss_curves,
+    residual_stream_over_training,
+    weight_norms,
+)
+from mpdit.rendering.lines import rows_of_complete_runs
+
+
+def losses(run: dict, values) -> pd.DataFrame:
+    """Rows of training.csv, one every 10 steps."""
+    return pd.DataFrame({"run": run["run"], "step": 10 * np.arange(1, len(values) + 1), "loss": values})
+
+
+def test_loss_curves_are_those_of_the_csv():
+    a, e = entry("A"), entry("E")
+    runs = pd.DataFrame([run_row(a), run_row(e, "diverged")])
+    rows = pd.concat([losses(a, [1.0, 0.5, 0.25]), losses(e, [2.0, 4.0, float("nan")])])
+    loss, ratio = draw(loss_curves, runs, rows, "A").axes
+    assert lists(loss) == {"A": ([10, 20, 30], [1, 0.5, 0.25]), "E": ([10, 20], [2, 4])}
+    assert lists(ratio) == {"A": ([10, 20, 30], [1, 1, 1]), "E": ([10, 20], [2, 8])}
+    assert (loss.get_ylabel(), ratio.get_ylabel()) == ("loss", "loss / loss of A")
+    crosses = [line for line in loss.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in crosses] == [([20], [4])]
+
+
+def test_long_loss_curves_are_thinned_by_averaging():
+    a = entry("A")
+    loss, _ = draw(loss_curves, runs_frame(a), losses(a, np.arange(1.0, 1001.0)), "A").axes
+    steps, values = arrays(loss)["A"]
+    assert len(steps) == 100
+    assert (steps[0], values[0]) == (55, 5.5)  # of 10 to 100, and of 1 to 10
+    assert (steps[-1], values[-1]) == (9955, 995.5)
+    assert loss.get_xlim()[1] > 10_000
+
+
+def test_loss_ratios_are_taken_by_seed_and_averaged_over_seeds():
+    """E has half of A's loss in seed 0 and a fourth of it in seed 1: 0.375 of it, but 0.3 of A's mean."""
+    runs = [entry(config, seed) for config in "AE" for seed in (0, 1)]
+    rows = pd.concat([losses(run, [loss] * 20) for run, loss in zip(runs, [1.0, 4.0, 0.5, 1.0], strict=True)])
+    loss, ratio = draw(loss_curves, runs_frame(*runs), rows, "A").axes
+    assert {label: set(y) for label, (_, y) in lists(loss).items()} == {"A": {2.5}, "E": {0.75}}
+    assert {label: set(y) for label, (_, y) in lists(ratio).items()} == {"A": {1.0}, "E": {0.375}}
+
+
+@pytest.mark.parametrize("runs", [[entry("E")], [entry("A"), entry("A", lr=1e-4), entry("E")]], ids=["none", "two"])
+def test_without_exactly_one_baseline_there_are_no_ratios(runs):
+    rows = pd.concat([losses(run, [1.0, 0.5]) for run in runs])
+    loss, ratio = draw(loss_curves, runs_frame(*runs), rows, "A").axes
+    assert len(arrays(loss)) == len(runs)
+    assert arrays(ratio) == {}
+
+
+def test_ratios_are_shown_at_the_scale_that_they_end_in():
+    a, e = entry("A"), entry("E")
+    late = [1.0, 1.125, 0.875, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    rows = pd.concat([losses(a, [1.0] * 10), losses(e, [9.0, *late])]).assign(step=lambda rows: rows["step"] - 5)
+    _, ratio = draw(loss_curves, runs_frame(a, e), rows, "A").axes
+    assert ratio.get_ylim() == pytest.approx((0.875 - 0.0125, 1.125 + 0.0125))
+
+
+def test_the_residual_stream_is_that_of_the_csv():
+    """The magnitudes are 1 at the start, later 3 and 4 after the two blocks; the second seed has 3 times that."""
+    seeds = [entry("C", 0), entry("C", 1)]
+    magnitudes = stream_magnitudes((seeds[0], 1.0), (seeds[1], 3.0))
+    over_blocks, after_last = draw(residual_stream_over_training, runs_frame(*seeds), magnitudes).axes
+    assert lists(over_blocks) == {"C": ([0, 50, 100], [2, 7, 7])}
+    assert lists(after_last) == {"C": ([0, 50, 100], [2, 8, 8])}
+    (band,) = after_last.collections[0].get_paths()
+    assert {tuple(point) for point in band.vertices.tolist()} >= {(0, 1), (0, 3), (100, 4), (100, 12)}
+
+
+def test_a_seed_that_was_traced_less_often_is_left_out_and_named():
+    seeds = [entry("C", 0), entry("C", 1)]
+    magnitudes = stream_magnitudes((seeds[0], 1.0), (seeds[1], 3.0))
+    magnitudes = magnitudes[(magnitudes["run"] == seeds[0]["run"]) | (magnitudes["step"] < 100)]
+    runs = runs_frame(*seeds)
+    figure = draw(residual_stream_over_training, runs, magnitudes)
+    assert lists(figure.axes[1]) == {"C": ([0, 50, 100], [1, 4, 4])}
+    assert "Not shown: C (1 trained, not fully evaluated)." in footnote(figure)
+    assert set(rows_of_complete_runs(magnitudes, runs, "step")["run"]) == {seeds[0]["run"]}
+
+
+def test_norms_of_weights_are_those_of_the_blocks():
+    c = entry("C")
+    values = {(0, b): 1.0 for b in (-1, 0, 1, 2)} | {(100, -1): 9.0, (100, 0): 2.0, (100, 1): 4.0, (100, 2): 8.0}
+    magnitudes = pd.concat([
+        magnitude_rows(c, values, kind="weight", site="all"),
+        magnitude_rows(c, {(0, 0): 7.0}, kind="weight", site="qkv"),
+    ])  # fmt: skip
+    by_step, by_block = draw(weight_norms, runs_frame(c), magnitudes).axes
+    assert lists(by_step) == {"C": ([0, 100], [1, 3])}  # of the blocks 0 and 1 only
+    assert lists(by_block) == {"C": ([0, 1, 2, 3], [9, 2, 4, 8])}
+    assert [text.get_text() for text in by_block.get_xticklabels()] == ["in", "1", "2", "out"]
+
+
+def test_gains_keep_their_signs_and_configurations_without_gains_are_not_missed():
+    e, a = entry("E"), entry("A")
+    magnitudes = pd.concat([
+        magnitude_rows(e, {(0, 0): 0.0, (100, 0): -0.5}, kind="gain", site="mlp_gate"),
+        magnitude_rows(e, {(0, 1): 0.0, (100, 1): 0.25}, kind="gain", site="noise"),
+    ])  # fmt: skip
+    figure = draw(learned_gains, runs_frame(e, a), magnitudes)
+    gate, final = figure.axes
+    assert lists(gate) == {"mlp gate 1": ([0, 100], [0, -0.5])}
+    assert lists(final) == {"final noise 2": ([0, 100], [0, 0.25])}
+    assert "Not shown" not in footnote(figure)

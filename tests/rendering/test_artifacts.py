@@ -1,0 +1,89 @@
+"""Tables and figures from CSVs, by `mpdit render`."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.made_up_runs import entry, write_plan, write_run
+from PIL import Image
+
+from mpdit import paper  # noqa: F401  # registers its tables and figures
+from mpdit.__main__ import main
+from mpdit.experiment.columns import COST
+from mpdit.rendering import style
+from mpdit.rendering.registry import ARTIFACTS
+from mpdit.results.collect import collect, read_plan
+from mpdit.results.tables import write_tables
+
+
+@pytest.fixture
+def aggregated(tmp_path):
+    """A folder with the aggregates of two runs in data/, and these runs in runs/."""
+    entries = [entry("A"), entry("E")]
+    for run in entries:
+        write_run(tmp_path / "runs", run)
+    plan = write_plan(tmp_path / "plan.json", entries)
+    write_tables(collect(read_plan(plan), tmp_path / "runs"), tmp_path / "data")
+    return tmp_path
+
+
+def render(folder, name, output, *more) -> int:
+    words = ["render", name, "--data", folder / "data", "--runs", folder / "runs", "--output", folder / output, *more]
+    return main([str(word) for word in words])
+
+
+@pytest.mark.parametrize("name", ["table1", "magnitudes"])
+def test_artifacts_are_rendered_in_all_forms_with_the_same_bytes_each_time(name, aggregated):
+    artifact = ARTIFACTS[name]
+    assert render(aggregated, name, f"once{artifact.suffixes[0]}") == 0
+    assert render(aggregated, name, f"again/once{artifact.suffixes[-1]}") == 0
+    for suffix in artifact.suffixes:
+        once, again = ((aggregated / folder / "once").with_suffix(suffix).read_bytes() for folder in ("", "again"))
+        assert once == again
+        assert once
+    assert not list(aggregated.glob(".*"))
+    if artifact.kind == "figure":
+        with Image.open(aggregated / "once.png") as picture:
+            assert picture.width == 200 * style.WIDTH
+
+
+def test_step_times_come_from_the_given_cost_or_from_the_one_next_to_the_aggregates(aggregated):
+    def step_time():
+        return pd.read_csv(aggregated / "table1.csv")["relative_step_time"].tolist()[1]
+
+    measured = {"model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift", "form": "cheap"}
+    row = dict.fromkeys(COST.names, 1.0) | measured
+    render(aggregated, "table1", "table1.csv")
+    assert np.isnan(step_time())
+    pd.DataFrame([row | {"relative": 1.5}])[list(COST.names)].to_csv(aggregated / "data/cost.csv", index=False)
+    render(aggregated, "table1", "table1.csv")
+    assert step_time() == 1.5
+    pd.DataFrame([row | {"relative": 1.25}])[list(COST.names)].to_csv(aggregated / "other.csv", index=False)
+    render(aggregated, "table1", "table1.csv", "--cost", aggregated / "other.csv")
+    assert step_time() == 1.25
+
+
+def test_mistakes_at_the_command_line_are_one_line(aggregated, capsys):
+    def message(*arguments) -> str:
+        assert render(aggregated, *arguments) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        return err.removeprefix("mpdit render: ").strip()
+
+    assert message("loss", "loss.csv") == f"--output: {aggregated}/loss.csv: a figure ends in .pdf or .png"
+    assert message("table1", "t.csv", "--cost", aggregated / "c.csv") == f"{aggregated}/c.csv: no such file"
+    path = aggregated / "data/fid.csv"
+    complete = path.read_text()
+    path.write_text(complete.replace("fid_floor", "floor"))
+    assert message("table1", "t.csv").startswith(f"{path}: missing column fid_floor")
+    path.write_text(complete.replace("50.0,0.125", "nan,0.125"))
+    assert message("table1", "t.csv").startswith(f"{path}: fid of run DiT-Nano-2-A-scale_shift-lr0.001-seed0-0123abcd,")
+    path.write_text(complete + complete.splitlines()[1])
+    assert message("table1", "t.csv").startswith(f"{path}: two rows for run DiT-Nano-2-A")
+    path.write_text(complete)
+    words = ["render", "samples", "--data", aggregated / "data", "--output", aggregated / "samples.png"]
+    assert main([str(word) for word in words]) == 2
+    assert capsys.readouterr().err.startswith("mpdit render: --runs: missing")
+    with pytest.raises(SystemExit):
+        render(aggregated, "table9", "t.csv")
+    assert "table9" in capsys.readouterr().err
