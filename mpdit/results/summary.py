@@ -144,7 +144,7 @@ def best(rows: pd.DataFrame, within: tuple[str, ...] = ()) -> list[bool]:
     keys = ["model", "data", *within, *PROTOCOL]
     marked = set()
     for _, group in rows[rows["n"] > 0].groupby(keys, dropna=False):
-        lowest = group["fid_mean"].argmin()
+        lowest = int(group["fid_mean"].argmin())
         if len(group) > 1 and group["n"].min() > 1 and group["statuses"].iloc[lowest].all_trained:
             marked.add(group.index[lowest])
     return [index in marked for index in rows.index]
