@@ -2,11 +2,11 @@
 
     python benchmarks/encode.py PICTURES.zip
 
-PICTURES.zip is an ImageFolder in a zip, of 1,000 pictures or more; the first 1,000 are taken, and the same ones ten
-times. A narrow autoencoder of the SD-VAE's geometry, with random weights, is made on the spot. Speeds: of `mpdit
-encode`, its start included, of 10,000 pictures as pixels and of 1,000 through the autoencoder, with no workers and with
-some in turn, each against none in the same round (medians). Memory: at 1,000 and at 10,000 pictures, the resident
-memory of all its processes together, at its highest.
+PICTURES.zip is an ImageFolder in a zip, of 1,000 pictures or more; the first 1,000 are taken, and a second zip holds
+each of them ten times. An autoencoder of the SD-VAE's geometry, narrow and with random weights, is made for the
+measurement. Speeds are those of `mpdit encode`, its start included, for 10,000 pictures as pixels and for 1,000 through
+the autoencoder. In every round each number of workers is measured in turn and compared with none; printed are medians
+over rounds. Memory is the peak of the resident memory of all its processes together, for 1,000 and for 10,000 pictures.
 """
 
 import argparse
@@ -18,61 +18,61 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-PICTURES, TIMES = 1000, 10
-LOOK_EVERY = 0.02  # seconds between looks at the memory
+PICTURES, COPIES = 1000, 10
+POLL_INTERVAL = 0.02  # seconds between measurements of memory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path, help="an ImageFolder in a zip")
-    parser.add_argument("--resolution", type=int, default=128, help="(128)")
+    parser.add_argument("--resolution", type=int, default=128, help="pixels (%(default)s)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of worker processes (1 2)")
-    parser.add_argument("--rounds", type=int, default=5, help="(5)")
-    parser.add_argument("--device", default="cpu", help="where the autoencoder runs (cpu)")
+    parser.add_argument("--rounds", type=int, default=5, help="of speed (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="where the autoencoder runs (%(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        few, many = (repeated(arguments.pictures, folder / f"{times}.zip", times) for times in (1, TIMES))
-        narrow = str(save_autoencoder(folder / "autoencoder"))
-        data = {"name": "b", "source": "zip", "resolution": arguments.resolution}
-        pixels, latents = data | {"autoencoder": None}, data | {"autoencoder": narrow}
+        few, many = (write_copies(arguments.pictures, folder / f"{copies}.zip", copies) for copies in (1, COPIES))
+        autoencoder = str(save_autoencoder(folder / "autoencoder"))
+        common = {"name": "b", "source": "zip", "resolution": arguments.resolution}
+        pixels, latents = common | {"autoencoder": None}, common | {"autoencoder": autoencoder}
 
-        def measure(data: dict, path: Path, workers: int, watch: bool) -> tuple[float, int]:
-            return encode(data | {"path": str(path)}, folder / "latents", workers, arguments.device, watch)
+        def measure(data: dict[str, Any], path: Path, workers: int, memory: bool) -> tuple[float, int]:
+            return encode(data | {"path": str(path)}, folder / "latents", workers, arguments.device, memory)
 
         print(f"| at {arguments.resolution} pixels | workers | images/s | against none |")
         print("|---|---|---|---|")
-        for kind, fields, path in (("pixels", pixels, many), ("narrow autoencoder", latents, few)):
+        for label, data, path in (("pixels", pixels, many), ("narrow autoencoder", latents, few)):
             numbers = [0, *arguments.workers]
-            rounds = [[measure(fields, path, n, watch=False)[0] for n in numbers] for _ in range(arguments.rounds)]
-            for at, workers in enumerate(numbers):
-                rate = statistics.median(row[at] for row in rounds)
-                ratio = statistics.median(row[at] / row[0] for row in rounds)
-                print(f"| {kind} | {workers} | {rate:,.0f} | {ratio:.2f} |", flush=True)
-        print(f"\n| peak memory in MB | workers | {PICTURES:,} pictures | {TIMES * PICTURES:,} | ratio |")
+            rounds = [[measure(data, path, n, memory=False)[0] for n in numbers] for _ in range(arguments.rounds)]
+            for index, workers in enumerate(numbers):
+                rate = statistics.median(rates[index] for rates in rounds)
+                ratio = statistics.median(rates[index] / rates[0] for rates in rounds)
+                print(f"| {label} | {workers} | {rate:,.0f} | {ratio:.2f} |", flush=True)
+        print(f"\n| peak memory in MB | workers | {PICTURES:,} pictures | {COPIES * PICTURES:,} | ratio |")
         print("|---|---|---|---|---|")
-        for kind, fields, workers in (
+        for label, data, workers in (
             ("pixels", pixels, 0),
             ("pixels", pixels, arguments.workers[-1]),
             ("narrow autoencoder", latents, arguments.workers[-1]),
         ):
-            one, ten = (measure(fields, path, workers, watch=True)[1] / 1e6 for path in (few, many))
-            print(f"| {kind} | {workers} | {one:,.0f} | {ten:,.0f} | {ten / one:.3f} |", flush=True)
+            small, large = (measure(data, path, workers, memory=True)[1] / 1e6 for path in (few, many))
+            print(f"| {label} | {workers} | {small:,.0f} | {large:,.0f} | {large / small:.3f} |", flush=True)
 
 
-def repeated(pictures: Path, path: Path, times: int) -> Path:
-    """The first pictures of a zip, each `times` times under names of its own."""
-    with zipfile.ZipFile(pictures) as whole, zipfile.ZipFile(path, "w") as made:
-        names = [name for name in whole.namelist() if not name.endswith("/")][:PICTURES]
+def write_copies(pictures: Path, path: Path, copies: int) -> Path:
+    """Write a zip of the first PICTURES pictures of another, each `copies` times under different names."""
+    with zipfile.ZipFile(pictures) as original, zipfile.ZipFile(path, "w") as repeated:
+        names = [name for name in original.namelist() if not name.endswith("/")][:PICTURES]
         if len(names) < PICTURES:
-            sys.exit(f"{pictures}: {len(names)} pictures: must hold at least {PICTURES}")
+            sys.exit(f"{pictures}: {len(names)} pictures; at least {PICTURES} are needed")
         for name in names:
-            for copy in range(times):
-                place = Path(name)
-                made.writestr(str(place.with_name(f"{copy}-{place.name}")), whole.read(name))
+            for copy in range(copies):
+                repeated.writestr(str(Path(name).with_name(f"{copy}-{Path(name).name}")), original.read(name))
     return path
 
 
@@ -91,14 +91,14 @@ def save_autoencoder(folder: Path) -> Path:
     return folder
 
 
-def encode(data: dict, folder: Path, workers: int, device: str, watch: bool) -> tuple[float, int]:
-    """Images/s of one `mpdit encode`; watched, the peak of its processes' resident bytes together (else 0)."""
+def encode(data: dict[str, Any], folder: Path, workers: int, device: str, memory: bool) -> tuple[float, int]:
+    """Images/s of one `mpdit encode`, and with `memory` the peak of its processes' resident bytes together (else 0)."""
     command = [sys.executable, "-m", "mpdit", "encode", json.dumps(data), "--output", str(folder)]
     started, peak = time.monotonic(), 0
     process = subprocess.Popen([*command, "--workers", str(workers), "--device", device], stdout=subprocess.DEVNULL)
-    while watch and process.poll() is None:
-        peak = max(peak, resident(process.pid))
-        time.sleep(LOOK_EVERY)
+    while memory and process.poll() is None:
+        peak = max(peak, resident_bytes(process.pid))
+        time.sleep(POLL_INTERVAL)
     process.wait()
     seconds = time.monotonic() - started
     if process.returncode:
@@ -107,12 +107,12 @@ def encode(data: dict, folder: Path, workers: int, device: str, watch: bool) -> 
     return count / seconds, peak
 
 
-def resident(pid: int) -> int:
-    """Bytes of a process and its children; pages that they share, as after a fork, count once."""
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process and its children; pages that they share, as after a fork, count once."""
     total = 0
     try:
-        whole = psutil.Process(pid)
-        for process in (whole, *whole.children(recursive=True)):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
             total += process.memory_full_info().pss
     except psutil.NoSuchProcess:
         pass

@@ -8,7 +8,7 @@ from helpers.digits import DIGITS, some_digits
 from helpers.projects import FinishedStudy, finish_study
 from helpers.shared_folders import made_once
 
-from mpdit.commands.encode import encode
+from mpdit.data.encode import encode
 
 
 @pytest.fixture(scope="session")

@@ -1,211 +1,182 @@
-"""Pictures -> what the latent store keeps of them, chunk by chunk, and what its manifest says of them all.
+"""Autoencoders of diffusers: loading and identifying them, encoding crops, decoding latents.
 
-A chunk is a fixed number of consecutive pictures of the source. It is the unit of everything whose last bits could
-depend on how the work is divided: what goes through an autoencoder at once (its output depends on that a little),
-statistics and hashes. So a store is the same, bit for bit, whatever the number of shards and of workers. Torch is
-imported for autoencoders only.
+Scaled latents are (z - shift_factor) * scaling_factor, with both factors from the autoencoder's config.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from ..experiment.records import AutoencoderRecord
 from ..system.device import choose_device
 from ..system.errors import UserError
-from .decode_workers import decoded
-from .moments import Moments, channel_moments
-from .pictures import FILTER, SOURCES, Picture, Source
+from ..system.files import read_json
 
-CHUNK = 64  # pictures at most, and
-PIXELS = 32 * 128**2  # so many at most, but for one picture: some 1 GB of activations in the SD-VAE
-
-# uint8 crops (B, R, R, C) and the pictures' names -> {"mean": (B, C', H, W), "std": the same, where there is one}
-Encoder = Callable[[np.ndarray, list[str]], dict[str, np.ndarray]]
+Autoencoder: TypeAlias = Any  # an nn.Module, one of AUTOENCODERS; diffusers annotates neither its config nor its output
+AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*.safetensors")  # whole, or in parts
 
 
-def chunks_of(count: int, resolution: int) -> list[range]:
-    """`count` pictures in chunks of consecutive indices, the last one perhaps shorter."""
-    size = chunk_size(resolution)
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+def load_autoencoder(name: str, device: torch.device | str = "cpu") -> Autoencoder:
+    """An AutoencoderKL or AutoencoderTiny from a local folder or a hub id: float32, frozen, in evaluation mode.
+
+    A hub id is taken from the local cache where it is there, else downloaded. Only safetensors are read. Raises
+    UserError where there is no such autoencoder, it cannot be downloaded, its class is another, or its weights do not
+    fit it.
+    """
+    import diffusers  # slow to import, and not needed for pixels
+
+    folder = _local_folder(name)
+    config = read_json(folder / "config.json")
+    class_name = config.get("_class_name") if isinstance(config, dict) else None
+    if class_name not in AUTOENCODERS:
+        raise UserError(
+            f"{folder}/config.json: _class_name is {class_name!r}; expected one of {', '.join(AUTOENCODERS)}"
+        )
+    verbosity = diffusers.utils.logging.get_verbosity()
+    diffusers.utils.logging.set_verbosity_error()  # it warns of what AutoencoderTiny itself writes into its config
+    try:
+        autoencoder, loading = getattr(diffusers, class_name).from_pretrained(
+            folder, use_safetensors=True, low_cpu_mem_usage=False, torch_dtype=torch.float32, output_loading_info=True
+        )
+        problems = loading["missing_keys"] or loading["unexpected_keys"] or loading["error_msgs"]
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        problems = [" ".join(str(error).split())]
+    finally:
+        diffusers.utils.logging.set_verbosity(verbosity)
+    if problems:
+        raise UserError(
+            f"autoencoder: {name}: weights cannot be loaded ({problems[0]}); "
+            f"expected those of {class_name} in {WEIGHTS[0]}"
+        )
+    return autoencoder.requires_grad_(False).eval().to(device)
 
 
-def chunk_size(resolution: int) -> int:
-    """Pictures a chunk: 64 up to 90 pixels, 32 at 128, 8 at 256, 1 from 513. It depends on nothing else."""
-    return max(1, min(CHUNK, PIXELS // resolution**2))
+def _local_folder(name: str) -> Path:
+    """The local folder of an autoencoder, downloaded from the hub into its cache where needed."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    patterns = ["config.json", "diffusion_pytorch_model.safetensors.index.json", *WEIGHTS]
+    try:
+        for cached_only in (True, False):
+            try:
+                folder = snapshot_download(name, allow_patterns=patterns, local_files_only=cached_only)
+            except FileNotFoundError:  # not in the cache, or at the second attempt not on the hub either
+                if not cached_only:
+                    raise
+                continue
+            # Without weights in it, the cache holds a download that was cut short.
+            if any(path for pattern in WEIGHTS for path in Path(folder).glob(pattern)):
+                return Path(folder)
+        problem = f"its hub repository has no {WEIGHTS[0]}"
+    except HFValidationError:
+        problem = "no such folder"
+    except RepositoryNotFoundError:
+        problem = "no such hub repository, or a private one"
+    except (OSError, HfHubHTTPError) as error:
+        problem = f"not in the local cache, and downloading it failed with {type(error).__name__} (offline?)"
+    raise UserError(f"autoencoder: {name}: {problem}; expected a local folder or the id of a hub repository")
 
 
-class Chunk(NamedTuple):
-    """What is stored of consecutive pictures."""
+def describe_autoencoder(name: str, autoencoder: Autoencoder) -> AutoencoderRecord:
+    """What the manifest says of the autoencoder loaded from `name`.
 
-    arrays: dict[str, np.ndarray]  # mean, perhaps std, labels: a row a picture (two with flips); none if all are broken
-    moments: Moments | None  # of the rows, per channel
-    contents: bytes  # sha256 over the pictures' identities, 32 bytes
-    skipped: list[str]  # names of broken pictures
-    pictures: int
-
-
-def encoded(
-    source: Source,
-    data: Mapping,
-    chunks: Sequence[range],
-    encoder: Encoder,
-    workers: int = 0,
-    check: Callable[[], None] = lambda: None,
-) -> Iterator[Chunk]:
-    """The chunks, encoded in order. With `flips: both` each picture's row is followed by its mirror image's."""
-    for batch in decoded(source, data, chunks, workers, check):
-        yield _encode_chunk(batch, encoder, data)
+    `hash` is the SHA-256 over its tensors (name, shape, float32 bytes), sorted by name, so that the same weights have
+    one hash whatever files they are stored in.
+    """
+    digest = hashlib.sha256()
+    for key, tensor in sorted(autoencoder.state_dict().items()):
+        digest.update(f"{key} {tuple(tensor.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(tensor.float().cpu().numpy()).data.cast("B") if tensor.numel() else b"")
+    return AutoencoderRecord(
+        id=name,
+        class_name=type(autoencoder).__name__,
+        hash=digest.hexdigest(),
+        scaling_factor=float(autoencoder.config.scaling_factor),
+        shift_factor=float(autoencoder.config.shift_factor or 0.0),
+    )
 
 
-def _encode_chunk(batch: list[Picture], encoder: Encoder, data: Mapping) -> Chunk:
-    contents = hashlib.sha256()
-    for picture in batch:
-        contents.update(f"{picture.identity}\n".encode("utf-8", "surrogateescape"))
-    skipped = [picture.name for picture in batch if picture.broken]
-    whole = [picture for picture in batch if not picture.broken]
-    if not whole:
-        return Chunk({}, None, contents.digest(), skipped, len(batch))
-    crops, names = np.stack([picture.crop for picture in whole]), [picture.name for picture in whole]  # (B, R, R, C)
-    views = [encoder(crops, names)]
-    if data["flips"] == "both":
-        views.append(encoder(crops[:, :, ::-1], names))
-    arrays = {key: np.stack([view[key] for view in views], axis=1) for key in views[0]}  # (B, views, C', H, W)
-    arrays = {key: array.reshape(-1, *array.shape[2:]) for key, array in arrays.items()}
-    arrays["labels"] = np.repeat(np.array([picture.label for picture in whole], dtype=np.int64), len(views))
-    raw = arrays["mean"] if data["autoencoder"] else arrays["mean"] / 127.5 - 1  # (B * views, C', H, W)
-    moments = channel_moments(raw, arrays.get("std"))
-    return Chunk(arrays, moments, contents.digest(), skipped, len(batch))
+def downsampling(autoencoder: Autoencoder) -> int:
+    """Pixels per latent along each side."""
+    config = autoencoder.config
+    tiny = type(autoencoder).__name__ == "AutoencoderTiny"
+    return 2 ** (len(config.encoder_block_out_channels if tiny else config.block_out_channels) - 1)
 
 
-class Summary:
-    """What the manifest says of all pictures together, gathered chunk by chunk in the source's order."""
-
-    def __init__(self, source: Source):
-        outside = (source.labels < 0) | (source.labels >= len(source.classes))
-        if outside.any():
-            index = int(outside.argmax())
-            raise UserError(
-                f"{source.where}: {source.names[index]}: label {source.labels[index]}: "
-                f"must be 0 to {len(source.classes) - 1}, as there are {len(source.classes)} classes"
-            )
-        self.source = source
-        self.per_class = np.zeros(len(source.classes), dtype=np.int64)
-        self.contents, self.skipped = hashlib.sha256(), []
-        self.moments: Moments | None = None
-
-    def add(self, chunk: Chunk) -> None:
-        if chunk.arrays:
-            self.add_labels(chunk.arrays["labels"])
-            self.add_moments(chunk.moments)
-        self.contents.update(chunk.contents)
-        self.skipped += chunk.skipped
-
-    def add_labels(self, labels: np.ndarray) -> None:
-        self.per_class += np.bincount(labels, minlength=len(self.per_class))
-
-    def add_moments(self, moments: Moments) -> None:
-        self.moments = moments if self.moments is None else self.moments + moments
-
-    def check(self) -> None:
-        """UserError where a class is empty or a channel constant: nothing could be trained on that."""
-        for name, count in zip(self.source.classes, self.per_class, strict=True):
-            if count == 0:
-                raise UserError(
-                    f"{self.source.where}: {name}: class without a readable picture: must have at least one"
-                )
-        for channel, deviation in enumerate(self.moments.std):
-            if deviation < 1e-9:  # not 0, because means are rounded
-                raise UserError(
-                    f"{self.source.where}: channel {channel} is the same everywhere: must vary to be whitened"
-                )
-
-    def manifest(self, data: Mapping, autoencoder: dict | None, arrays: Mapping[str, dict]) -> dict:
-        """The store's manifest. `arrays` is `StoreWriter.description`: dtype, shape of a row and digest of each.
-
-        Its `fingerprint` hashes what the latents are (arrays, classes, preprocessing, autoencoder), not where they came
-        from; statistics follow from the arrays.
-        """
-        manifest = {
-            "version": 1,
-            "name": data["name"],
-            "source": {
-                "kind": self.source.kind,
-                "path": Path(data["path"]).name if data["path"] else None,
-                "fingerprint": self.contents.hexdigest(),
-                "class_order": SOURCES[self.source.kind].class_order,
-            },
-            "count": int(self.per_class.sum()),
-            "skipped": self.skipped,
-            "shape": arrays["mean"]["shape"],
-            "classes": list(self.source.classes),
-            "resolution": data["resolution"],
-            "filter": FILTER,
-            "crop": "center",
-            "flips": data["flips"],
-            "autoencoder": autoencoder,
-            "posterior": "std" in arrays,
-            "dtype": arrays["mean"]["dtype"],
-            "channel_mean": self.moments.mean.tolist(),
-            "channel_std": self.moments.std.tolist(),
-        }
-        keys = ("version", "count", "shape", "classes", "resolution", "filter", "crop", "flips", "posterior", "dtype")
-        identity = {key: manifest[key] for key in keys}
-        identity["arrays"] = {name: array["digest"] for name, array in arrays.items()}
-        if autoencoder:
-            identity["autoencoder"] = {key: value for key, value in autoencoder.items() if key != "id"}
-        manifest["fingerprint"] = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        return manifest
+def pixels_to_raw(pixels: Tensor) -> Tensor:
+    """uint8 pixels -> float32 x / 127.5 - 1 in [-1, 1], of the same shape."""
+    return pixels.float() / 127.5 - 1
 
 
-# What is stored of a batch of crops
+@torch.no_grad()
+def encode_images(autoencoder: Autoencoder, crops: Tensor) -> tuple[Tensor, Tensor | None]:
+    """uint8 crops (B, C, R, R) -> mean and standard deviation of the scaled latents, each float32 (B, C', R', R').
+
+    The standard deviation is None for an autoencoder without a posterior.
+    """
+    encoded = autoencoder.encode(pixels_to_raw(crops))
+    scale, shift = autoencoder.config.scaling_factor, autoencoder.config.shift_factor or 0.0
+    if hasattr(encoded, "latent_dist"):
+        return (encoded.latent_dist.mean - shift) * scale, encoded.latent_dist.std * scale
+    return (encoded.latents - shift) * scale, None
 
 
-def make_encoder(data: Mapping, channels: int, device: str = "auto") -> tuple[Encoder, dict | None]:
-    """The encoder that `data` asks for, and what the manifest says of its autoencoder (None for pixels)."""
-    if data["autoencoder"] is None:
-        return _encode_pixels, None
-    return _autoencoder_encoder(data["autoencoder"], data["resolution"], channels, device)
+@torch.no_grad()
+def decode_latents(autoencoder: Autoencoder, latents: Tensor) -> Tensor:
+    """Scaled latents (B, C', R', R') -> images (B, C, R, R) in about [-1, 1]."""
+    scale, shift = autoencoder.config.scaling_factor, autoencoder.config.shift_factor or 0.0
+    return autoencoder.decode(latents / scale + shift).sample
 
 
-def _encode_pixels(crops: np.ndarray, _names: list[str]) -> dict[str, np.ndarray]:
-    return {"mean": np.ascontiguousarray(crops.transpose(0, 3, 1, 2))}
+# uint8 crops (B, R, R, C) and the pictures' names -> arrays to store: `mean` (B, C', H, W), and `std` if there is a
+# posterior
+CropEncoder = Callable[[NDArray[np.uint8], list[str]], dict[str, np.ndarray]]
 
 
-def _autoencoder_encoder(name: str, resolution: int, channels: int, device: str) -> tuple[Encoder, dict]:
-    import torch  # here, so that pixels need not wait for it
+def latents_encoder(
+    name: str, resolution: int, channels: int, batch_size: int, device: str
+) -> tuple[CropEncoder, AutoencoderRecord]:
+    """A function that encodes crops by the autoencoder `name`, and what the manifest says of that autoencoder.
 
-    from .latents import describe_autoencoder, downsampling, encode_images, load_autoencoder
-
-    chosen = choose_device(device)
-    autoencoder = load_autoencoder(name, chosen)
+    The function takes at most `batch_size` uint8 crops (B, R, R, channels) and their names, and returns float16 arrays
+    `mean` and, where there is a posterior, `std`, each (B, C', R', R'). Raises UserError for an autoencoder that does
+    not fit the crops; the function does for latents beyond the range of float16.
+    """
+    chosen_device = choose_device(device)
+    autoencoder = load_autoencoder(name, chosen_device)
     if resolution % downsampling(autoencoder):
-        raise UserError(f"data.resolution: {resolution}: must be a multiple of {downsampling(autoencoder)} for {name}")
-    wanted = autoencoder.config.in_channels
-    if channels not in (1, wanted):
-        raise UserError(f"data.autoencoder: {name}: takes {wanted} channels: must take {channels}")
-    size = chunk_size(resolution)
+        raise UserError(f"data.resolution: {resolution}: expected a multiple of {downsampling(autoencoder)} for {name}")
+    input_channels = autoencoder.config.in_channels
+    if channels not in (1, input_channels):
+        raise UserError(f"data.autoencoder: {name}: takes {input_channels} channels, but the images have {channels}")
 
-    def encode_crops(crops: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
-        padded = np.zeros((size, *crops.shape[1:]), dtype=np.uint8)  # always as many, for the same last bits
+    def encode_crops(crops: NDArray[np.uint8], names: list[str]) -> dict[str, np.ndarray]:
+        padded = np.zeros((batch_size, *crops.shape[1:]), dtype=np.uint8)  # one batch size, for the same last bits
         padded[: len(crops)] = crops
-        batch = torch.from_numpy(padded).to(chosen).permute(0, 3, 1, 2)
-        encoded = encode_images(autoencoder, batch.expand(-1, wanted, -1, -1))
-        stored = {
+        batch = torch.from_numpy(padded).to(chosen_device).permute(0, 3, 1, 2)
+        encoded = encode_images(autoencoder, batch.expand(-1, input_channels, -1, -1))
+        arrays = {
             key: latent[: len(crops)].half().cpu()
             for key, latent in zip(("mean", "std"), encoded, strict=True)
             if latent is not None
         }
-        for latent in stored.values():
+        for latent in arrays.values():
             finite = latent.isfinite().flatten(1).all(1)
             if not finite.all():
                 picture = names[int(finite.logical_not().nonzero()[0])]
                 raise UserError(
-                    f"data.autoencoder: {name}: latents of {picture} overflow: must be within float16's 65504"
+                    f"data.autoencoder: {name}: latents of {picture} overflow float16, whose largest value is 65504"
                 )
-        return {key: latent.numpy() for key, latent in stored.items()}
+        return {key: latent.numpy() for key, latent in arrays.items()}
 
     return encode_crops, describe_autoencoder(name, autoencoder)

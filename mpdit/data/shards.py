@@ -1,165 +1,258 @@
-"""Encoding in parts that run side by side and are done once: a shard's folder, its manifest, and the merge of all.
+"""Encoding in shards that run side by side, each encoded once: a shard's folder, its manifest, and their merge.
 
-Shard i of N holds the i-th of N about equal runs of consecutive chunks, in a folder of its own: what a store holds, and
-a row a chunk of `statistics.npy` (float64) and `contents.npy` (sha256 of the pictures), from which the merge gathers
-what the store's manifest says exactly as one process would have. A shard is finished when its manifest.json, written
-last, stands; the store is, when its own does. Only then are the shards removed.
+Shard i of N holds the i-th of N runs of consecutive chunks, about equally long, in a folder of its own. Beside the
+arrays of latents it has one row per chunk of `statistics.npy` (float64) and `contents.npy` (SHA-256 of the pictures),
+from which the merge gathers the latents' manifest exactly as one process would have. A shard is finished when its
+manifest.json, written last, exists; the latents are finished when theirs does. Only then are the shards removed.
 """
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..experiment.records import AutoencoderRecord, JsonRecord, Manifest
+from ..experiment.run_files import MANIFEST
+from ..experiment.schema import Data
 from ..system.console import Progress
 from ..system.errors import UserError
-from ..system.files import read_json
 from ..system.lock import exclusive
-from .autoencoder import Encoder, Summary, chunk_size, chunks_of, encoded
-from .latents_writer import StoreWriter, read_rows
+from .encode import (
+    ManifestBuilder,
+    check_labels,
+    chunk_size,
+    chunks_of,
+    encoded_chunks,
+    make_encoder,
+    rows_per_picture,
+)
+from .latents_writer import FORMAT_VERSION, ArrayRecord, LatentsWriter, read_rows
 from .moments import Moments
-from .pictures import FILTER, Source
+from .pictures import FILTER
+from .sources import PictureSource
 
-STORED = ("mean", "std", "labels")  # arrays of a shard that are the store's
+if TYPE_CHECKING:
+    from .autoencoder import CropEncoder
+
+REMEDY = "delete that folder and run again"
+LATENTS_ARRAYS = ("mean", "std", "labels")  # a shard's arrays that are copied to the latents
+
+
+def encode_shard(
+    source: PictureSource,
+    data: Data,
+    folder: str | Path,
+    shard: int,
+    count: int,
+    device: str = "auto",
+    workers: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> bool:
+    """Encode shard `shard`, counted from 1, of the `count` shards of the latents folder `folder`.
+
+    Returns False if it was finished before. `device`, `workers` and `check` are those of `encode`.
+    """
+    load_encoder = partial(make_encoder, data, source.channels, device)
+    return Shards(source, data, folder, count).encode(shard, load_encoder, workers, check)
+
+
+def encode_in_shards(
+    source: PictureSource,
+    data: Data,
+    folder: str | Path,
+    count: int,
+    device: str = "auto",
+    workers: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> Manifest:
+    """Write the same latents as `encode` by way of `count` shards, encoding only those that are not finished yet."""
+    load_encoder = cache(partial(make_encoder, data, source.channels, device))  # once, and not for a mere merge
+    shards = Shards(source, data, folder, count)
+    for shard in range(1, count + 1):
+        shards.encode(shard, load_encoder, workers, check)
+    return shards.merge(check)
+
+
+@dataclass(frozen=True)
+class ShardIdentity(JsonRecord):
+    """Which pictures a shard holds, and how they are preprocessed: what decides whether it can be merged."""
+
+    written_by = "mpdit encode"
+
+    version: int
+    listing: str  # SHA-256 of the source's listing
+    pictures: tuple[int, ...]  # the first, and one after the last; empty for a shard without pictures
+    resolution: int  # pixels
+    filter: str
+    crop: str
+    flips: str
+    chunk: int  # pictures per chunk
+
+
+@dataclass(frozen=True)
+class ShardManifest(ShardIdentity):
+    """manifest.json of a shard."""
+
+    autoencoder: AutoencoderRecord | None  # None: pixels
+    skipped: tuple[str, ...]  # names of broken pictures
+    arrays: dict[str, ArrayRecord]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "autoencoder": self.autoencoder and self.autoencoder.to_json()}
+
+    @property
+    def weights_hash(self) -> str | None:
+        return None if self.autoencoder is None else self.autoencoder.hash
 
 
 class Shards:
-    """The `count` shards of the store `folder`, numbered from 1. Of the source they hold no more than a listing."""
+    """The `count` shards of the latents folder `folder`, numbered from 1."""
 
-    def __init__(self, source: Source, data: Mapping, folder: str | Path, count: int):
+    def __init__(self, source: PictureSource, data: Data, folder: str | Path, count: int):
         self.source, self.data, self.folder, self.count = source, data, Path(folder), count
-        self.copies = 2 if data["flips"] == "both" else 1  # rows a picture
 
-    def place(self, shard: int) -> Path:
+    def shard_folder(self, shard: int) -> Path:
         return self.folder / "shards" / f"{shard}-of-{self.count}"
 
-    def write(
+    def encode(
         self,
         shard: int,
-        make_encoder: Callable[[], tuple[Encoder, dict | None]],
+        load_encoder: "Callable[[], tuple[CropEncoder, AutoencoderRecord | None]]",
         workers: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> bool:
-        """Encode one shard, unless it is finished already: then only its manifest is read, and False returned.
+        """Encode one shard unless it is finished already, in which case only its manifest is read; False then.
 
-        The encoder is made only if it is needed. UserError when the finished shard is of something else, and whatever
-        `encoding.encoded` raises, with nothing left behind.
+        `load_encoder` is called only if the encoder is needed. Raises UserError when the finished shard is of other
+        data, and whatever `encoded_chunks` raises, leaving nothing behind.
         """
-        Summary(self.source)  # which looks at the labels
-        place, chunks = self.place(shard), self._chunks(shard)
+        check_labels(self.source)
+        folder, chunks = self.shard_folder(shard), self._chunks(shard)
         pictures, skipped, done = sum(map(len, chunks)), [], 0
-        with exclusive(place / ".lock"):
-            if (place / "manifest.json").exists():
+        with exclusive(folder / ".lock"):
+            if (folder / MANIFEST).exists():
                 self._read_manifest(shard)
                 return False
-            encoder, autoencoder = make_encoder()
+            encoder, autoencoder = load_encoder()
             progress = Progress(f"encode {shard}/{self.count}", pictures)
-            with StoreWriter(place, capacity=pictures * self.copies) as store:
-                for chunk in encoded(self.source, self.data, chunks, encoder, workers, check):
-                    store.append(**chunk.arrays, contents=np.frombuffer(chunk.contents, np.uint8)[None])
-                    if chunk.arrays:
-                        store.append(statistics=_moments_to_row(chunk.moments)[None])
+            with LatentsWriter(folder, capacity=pictures * rows_per_picture(self.data)) as writer:
+                for chunk in encoded_chunks(self.source, self.data, chunks, encoder, workers, check):
+                    writer.append(**chunk.arrays, contents=np.frombuffer(chunk.content_hash, np.uint8)[None])
+                    if chunk.moments is not None:
+                        writer.append(statistics=_moments_to_row(chunk.moments)[None])
                     skipped += chunk.skipped
                     done += chunk.pictures
                     progress.update(done)
-                written = {"autoencoder": autoencoder, "skipped": skipped, "arrays": store.description}
-                store.commit(self._identity(shard) | written)
+                identity = self._identity(shard)
+                writer.commit(
+                    ShardManifest(
+                        **vars(identity), autoencoder=autoencoder, skipped=tuple(skipped), arrays=writer.records
+                    )
+                )
         return True
 
-    def merge(self, check: Callable[[], None] = lambda: None) -> dict:
-        """Write the store from its finished shards, remove them, and return the store's manifest.
+    def merge(self, check: Callable[[], None] = lambda: None) -> Manifest:
+        """Write the latents from their finished shards, remove these, and return the latents' manifest.
 
-        Every array is read once, in blocks, and compared with its shard's manifest on the way. UserError, with all
-        shards left as they are, for one that is unfinished, damaged, or of other pictures, preprocessing, autoencoder.
+        Every array is read once, in blocks, and verified against its shard's manifest meanwhile. Raises UserError,
+        leaving all shards as they are, for one that is unfinished, damaged, or of other pictures, preprocessing or
+        autoencoder.
         """
-        summary, rows = Summary(self.source), len(self.source) * self.copies
+        check_labels(self.source)
+        builder, rows = ManifestBuilder(self.source), len(self.source) * rows_per_picture(self.data)
         manifests = [self._read_manifest(shard) for shard in range(1, self.count + 1)]
         first, progress = manifests[0], Progress("merge", rows)
-        with exclusive(self.folder / ".lock"), StoreWriter(self.folder, capacity=rows) as store:
+        with exclusive(self.folder / ".lock"), LatentsWriter(self.folder, capacity=rows) as writer:
             for shard, manifest in enumerate(manifests, start=1):
-                self._compare(shard, "autoencoder", _hash(manifest), _hash(first), f"as in {self.place(1)}")
-                for name, description in manifest["arrays"].items():
-                    for block in read_rows(self.place(shard) / f"{name}.npy", description):
+                self._compare(shard, "autoencoder", manifest.weights_hash, first.weights_hash,
+                              f"as in {self.shard_folder(1)}")  # fmt: skip
+                for name, record in manifest.arrays.items():
+                    for block in read_rows(self.shard_folder(shard) / f"{name}.npy", record):
                         check()
-                        if name in STORED:
-                            store.append(**{name: block})
-                        _gather(summary, name, block)
-                        progress.update(int(summary.per_class.sum()))
-                summary.skipped += manifest["skipped"]
-            summary.check()
-            autoencoder = first["autoencoder"] and first["autoencoder"] | {"id": self.data["autoencoder"]}
-            manifest = summary.manifest(self.data, autoencoder, store.description)
-            store.commit(manifest)
+                        if name in LATENTS_ARRAYS:
+                            writer.append(**{name: block})
+                        _gather(builder, name, block)
+                        progress.update(int(builder.rows_per_class.sum()))
+                builder.skipped += manifest.skipped
+            autoencoder = first.autoencoder
+            if autoencoder is not None and self.data.autoencoder is not None:
+                autoencoder = replace(autoencoder, id=self.data.autoencoder)  # the same weights, perhaps moved
+            merged = builder.build(self.data, autoencoder, writer.records)
+            writer.commit(merged)
         shutil.rmtree(self.folder / "shards")
-        return manifest
+        return merged
 
     def _chunks(self, shard: int) -> list[range]:
-        chunks = chunks_of(len(self.source), self.data["resolution"])
+        chunks = chunks_of(len(self.source), self.data.resolution)
         return chunks[len(chunks) * (shard - 1) // self.count : len(chunks) * shard // self.count]
 
-    def _identity(self, shard: int) -> dict:
-        """What a shard's manifest says of the pictures it holds and how they are prepared."""
+    def _identity(self, shard: int) -> ShardIdentity:
         chunks = self._chunks(shard)
-        return {
-            "version": 1,
-            "listing": self._listing,
-            "pictures": [chunks[0].start, chunks[-1].stop] if chunks else [],  # from, to before
-            "resolution": self.data["resolution"],
-            "filter": FILTER,
-            "crop": "center",
-            "flips": self.data["flips"],
-            "chunk": chunk_size(self.data["resolution"]),
-        }
+        return ShardIdentity(
+            version=FORMAT_VERSION,
+            listing=self._listing_hash,
+            pictures=(chunks[0].start, chunks[-1].stop) if chunks else (),
+            resolution=self.data.resolution,
+            filter=FILTER,
+            crop="center",
+            flips=self.data.flips,
+            chunk=chunk_size(self.data.resolution),
+        )
 
     @cached_property
-    def _listing(self) -> str:
-        """sha256 over the classes, and all pictures' names and labels in order."""
+    def _listing_hash(self) -> str:
+        """SHA-256 over the classes, and all pictures' names and labels in order."""
         digest = hashlib.sha256("\n".join(self.source.classes).encode("utf-8", "surrogateescape"))
         for name, label in zip(self.source.names, self.source.labels, strict=True):
             digest.update(f"\0{label}\0{name}".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
-    def _read_manifest(self, shard: int) -> dict:
-        place = self.place(shard)
-        if not (place / "manifest.json").exists():
-            raise UserError(f"{place}: unfinished: must be encoded before the merge; delete that folder and run again")
-        manifest = read_json(place / "manifest.json")
-        for field, right in self._identity(shard).items():
-            self._compare(shard, field, manifest.get(field), right, "as the data are now")
-        kinds = ["none" if there is None else "one" for there in (manifest["autoencoder"], self.data["autoencoder"])]
-        self._compare(shard, "autoencoder", *kinds, "as in data.autoencoder")
+    def _read_manifest(self, shard: int) -> ShardManifest:
+        """The manifest of a finished shard. Raises UserError where it is of other data than the ones to encode."""
+        folder = self.shard_folder(shard)
+        if not (folder / MANIFEST).exists():
+            raise UserError(f"{folder}: unfinished; {REMEDY}")
+        try:
+            manifest = ShardManifest.read(folder / MANIFEST)
+        except UserError as error:
+            raise UserError(f"{error}; {REMEDY}") from None
+        identity = self._identity(shard)
+        for field in fields(identity):
+            expected = getattr(identity, field.name)
+            self._compare(shard, field.name, getattr(manifest, field.name), expected, "for the data as they are now")
+        stored, wanted = ("none" if value is None else "one" for value in (manifest.autoencoder, self.data.autoencoder))
+        self._compare(shard, "autoencoder", stored, wanted, "as in data.autoencoder")
         return manifest
 
-    def _compare(self, shard: int, field: str, found, right, why: str) -> None:
-        if found != right:
-            found, right = (value[:12] if isinstance(value, str) else value for value in (found, right))
+    def _compare(self, shard: int, field: str, value: object, expected: object, reason: str) -> None:
+        if value != expected:
+            shown, expected_shown = (text[:12] if isinstance(text, str) else text for text in (value, expected))
             raise UserError(
-                f"{self.place(shard)}: {field} is {found}: must be {right}, {why}; delete that folder and run again"
+                f"{self.shard_folder(shard)}: {field} is {shown}, expected {expected_shown} {reason}; {REMEDY}"
             )
 
 
-def _gather(summary: Summary, name: str, block: np.ndarray) -> None:
+def _gather(builder: ManifestBuilder, name: str, block: np.ndarray) -> None:
     if name == "labels":
-        summary.add_labels(block)
+        builder.add_labels(block)
     elif name == "contents":
-        summary.contents.update(block.tobytes())
+        builder.content.update(block.tobytes())
     elif name == "statistics":
         for row in block:
-            summary.add_moments(_moments_from_row(row))
+            builder.add_moments(_moments_from_row(row))
 
 
-def _moments_to_row(moments: Moments) -> np.ndarray:
+def _moments_to_row(moments: Moments) -> NDArray[np.float64]:
     """(1 + 2C,) float64: count, mean and scatter, from which `_moments_from_row` restores the same bits."""
     return np.concatenate([[moments.count], moments.mean, moments.scatter])
 
 
-def _moments_from_row(row: np.ndarray) -> Moments:
+def _moments_from_row(row: NDArray[np.float64]) -> Moments:
     mean, scatter = np.split(row[1:], 2)
     return Moments(int(row[0]), mean, scatter)
-
-
-def _hash(manifest: Mapping) -> str | None:
-    return manifest["autoencoder"] and manifest["autoencoder"]["hash"]

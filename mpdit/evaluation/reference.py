@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.moments import Moments, row_moments
-from ..data.pictures import kind_of, open_source, pictures
+from ..data.sources import open_source, rgb_images, source_kind
 from ..experiment.grid import STATISTICS
 from ..experiment.schema import Data
 from ..system.console import with_progress
@@ -126,17 +126,15 @@ def build_reference(
         return precomputed_reference(source, extractor.name, extractor.hash, extractor.dimension)
     name = data.name
     if source is not None:
-        name, data = Path(source).name, data.model_copy(update={"source": kind_of(source), "path": source})
-    opened = open_source(data, labelled=source is None)
+        name, data = Path(source).name, data.model_copy(update={"source": source_kind(source), "path": source})
+    opened = open_source(data, labeled=source is None)
     digest = hashlib.sha256(extractor.hash.encode())
 
     def images() -> Iterator[NDArray[np.uint8]]:
-        for picture in pictures(opened, data):
-            if picture.crop is not None:
-                image = np.repeat(picture.crop, 3, axis=-1) if opened.channels == 1 else picture.crop
-                digest.update(repr(image.shape).encode())
-                digest.update(image.tobytes())
-                yield image
+        for image, _ in rgb_images(opened, data):
+            digest.update(repr(image.shape).encode())
+            digest.update(image.tobytes())
+            yield image
 
     batches = extractor.batches(with_progress("reference", images(), len(opened)))
     # The key is fixed: every run is compared with the same reference, whatever its own seed.

@@ -43,7 +43,7 @@ def summarize_data(experiment: Experiment, results: Path, images: int | None = N
         notes.append(f"the configuration of {data.autoencoder} is not at hand: it is assumed to be an SD-VAE")
     classes = None
     if data.source in COUNTED:
-        from ..data.pictures import open_source
+        from ..data.sources import open_source
 
         try:
             source = open_source(data)

@@ -89,7 +89,7 @@ def autoencoder_size(name: str, resolution: int) -> tuple[AutoencoderSize, bool]
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from ..data.latents import AUTOENCODERS, encode_images
+    from ..data.autoencoder import AUTOENCODERS, encode_images
 
     config = _autoencoder_config(name)
     is_known = config is not None and config.get("_class_name") in AUTOENCODERS

@@ -71,7 +71,7 @@ def test_other_real_images_need_no_classes(digit_reference, digit_data, digit_fo
         ({}, {"features": "inception", "weights": "none.pth"}, "weights: none.pth: no such file"),
         ({"resolution": 0}, {}, "data.resolution: "),
         ({"path": "nowhere"}, {}, "data.path: nowhere: no such folder"),
-        ({}, {"reference": "nowhere"}, "nowhere: no such folder: must be a folder, .zip, .tar or .parquet of images"),
+        ({}, {"reference": "nowhere"}, "nowhere: no such folder; expected a folder, .zip, .tar or .parquet of images"),
         ({}, {"reference": "nowhere.npz"}, "nowhere.npz: no such file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Encoding in the workflow: shards are jobs, done once; no change of `execution` makes a finished store anew."""
+"""Encoding in the workflow: shards are jobs, run once; no change of `execution` encodes finished latents again."""
 
 import io
 import os
@@ -11,9 +11,9 @@ import pytest
 from helpers.projects import TINY, command, jobs, make_project, snakemake, write_config
 from PIL import Image
 
-from mpdit.commands.encode import encode
+from mpdit.data.encode import encode
 from mpdit.data.latents import Latents
-from mpdit.data.pictures import open_source
+from mpdit.data.sources import open_source
 from mpdit.experiment.grid import Experiment
 
 GOAL = f"results/latents/{Experiment(TINY).data_name}/manifest.json"
@@ -24,11 +24,12 @@ def with_execution(**fields):
 
 
 @pytest.mark.slow
-def test_shards_are_jobs_of_one_store_that_is_then_left_alone(tmp_path):
+def test_shards_are_jobs_whose_merged_latents_are_not_made_again(tmp_path):
     project = make_project(tmp_path / "project", with_execution(shards=3, encode_workers=1))
     snakemake(project, GOAL)
     data = Experiment(TINY).data
-    whole = encode(open_source(data | {"path": str(project / "digits.zip")}), data, tmp_path / "whole")
+    source = open_source(data.model_copy(update={"path": str(project / "digits.zip")}))
+    whole = encode(source, data, tmp_path / "whole")
     assert Latents((project / GOAL).parent).manifest == whole
     assert not (project / GOAL).with_name("shards").exists()
     write_config(project, with_execution(shards=5, encode_workers=2))
@@ -38,8 +39,8 @@ def test_shards_are_jobs_of_one_store_that_is_then_left_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_workflow_does_no_finished_shard_again(tmp_path):
-    """Snakemake alone is killed, in the second shard; that job then ends by itself, and only the rest is done."""
+def test_after_a_killed_workflow_no_finished_shard_is_encoded_again(tmp_path):
+    """Only Snakemake is killed, during the second shard; the job then ends on its own, and only the rest is encoded."""
     project = make_project(tmp_path / "project", with_execution(shards=3))
     picture = io.BytesIO()
     Image.linear_gradient("L").resize((900, 900)).convert("RGB").save(picture, "png")
@@ -57,7 +58,7 @@ def test_a_killed_workflow_does_no_finished_shard_again(tmp_path):
     process.wait()
     manifests = {path: path.stat().st_mtime_ns for path in shards.glob("*/manifest.json")}
     assert 1 <= len(manifests) <= 2 and not (project / GOAL).exists()
-    while list(shards.glob("*/.mean.npy.part")):  # until the orphan has ended
+    while list(shards.glob("*/.mean.npy.part")):  # until the orphaned job has ended
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert {path: path.stat().st_mtime_ns for path in manifests} == manifests
@@ -68,7 +69,7 @@ def test_a_killed_workflow_does_no_finished_shard_again(tmp_path):
     snakemake(project, *others)
     assert {path: path.stat().st_mtime_ns for path in manifests} == manifests
     assert len(list(shards.glob("*/manifest.json"))) == 3
-    # A job that had finished before Snakemake could note it finds its shard done.
+    # A job that finished before Snakemake could record it finds its shard finished.
     (shards / "1-of-3/finished").unlink()
     before = {path: path.stat().st_mtime_ns for path in shards.glob("*/manifest.json")}
     done = snakemake(project, GOAL.replace("manifest.json", "shards/1-of-3/finished"))

@@ -1,20 +1,21 @@
-# Images -> latents, once a data set: in one job, or in `execution.shards` that run side by side and one that merges them.
+# Images -> latents, once per data set: in one job, or in `execution.shards` jobs side by side and one that merges them.
 #
-# The store is the same however it was made. Once it is finished no rule makes it any more, so a later change of
-# `execution` encodes nothing anew; to have that done, delete its folder.
+# The latents are the same either way. Once they are finished no rule makes them again, so a later change of `execution`
+# encodes nothing; to encode again, delete their folder.
 #
-# Declared are the manifest, written last, and of each shard an empty file which says that it is finished: Snakemake
-# deletes what a job declares before it tries again, and the shards' own manifests and arrays must outlive that.
+# The declared outputs are the manifest, which is written last, and for each shard an empty file that says it is
+# finished. Snakemake deletes declared outputs before it runs a job again; a shard's own manifest and arrays must
+# outlive that.
 
 SHARDS = experiment.execution.shards
 DECODERS = experiment.execution.encode_workers
 ENCODING_GPU = GPU if experiment.data.autoencoder else 0
 ENCODE = f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution.device}"
-UNFINISHED = "(?!)" if Path(LATENTS).exists() else re.escape(experiment.data_name)  # the former matches nothing
+UNFINISHED = "(?!)" if Path(LATENTS).exists() else re.escape(experiment.data_name)  # "(?!)" matches nothing
 
 
-def parts(data):
-    """What the store is made of, where that is more than one shard."""
+def finished_shards(data):
+    """The files that say that all shards are finished; none where the data set is encoded in one job."""
     finished = "results/latents/{data}/shards/{shard}-of-{shards}/finished"
     return collect(finished, data=data, shard=range(1, SHARDS + 1), shards=SHARDS) if SHARDS > 1 else []
 
@@ -52,7 +53,7 @@ rule encode_shard:
 
 rule encode:
     input:
-        lambda wildcards: parts(wildcards.data),
+        lambda wildcards: finished_shards(wildcards.data),
     output:
         "results/latents/{data}/manifest.json",
     log:
