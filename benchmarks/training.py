@@ -1,13 +1,13 @@
-"""Speed of the training loop: steps and images a second, FLOPs utilisation, waiting for data, memory, overhead.
+"""Speed of the training loop: steps and images per second, FLOPs utilization, waiting for data, memory, overhead.
 
     python benchmarks/training.py                     # the study on a laptop: DiT-Nano/2, 8x8 pixels, one CPU thread
     python benchmarks/training.py --device cuda       # the paper's: DiT-S/2, 4x16x16 latents, batch 256, bfloat16
     python benchmarks/training.py --device cuda --model DiT-XS/2 --configs A E
 
-The loop is the one of `mpdit train`, on random latents: batches, draws, step, EMAs, sums, a log every --steps steps.
-"bare" is forward, loss, backward, fused Adam (and forced normalization, where the letter has it) on one fixed batch.
-Letters and forms are timed in turn, --steps steps each, in --rounds rounds; ratios are medians over rounds of the ratio
-within a round, with a 95 % interval. Loading compares batches from `mpdit.training.batches` with a DataLoader of items.
+The loop is that of `mpdit train`, on random latents: batches, random numbers, step, EMAs, loss sums, and a log row
+every --steps steps. "bare" is the same step on one fixed batch, and nothing else. Configurations, with and without the
+loop, are timed in turn, --steps steps each, in --rounds rounds; ratios are medians over rounds of the ratio within a
+round, with a 95 % interval. Loading compares batches from `mpdit.training.batches` with a DataLoader of items.
 """
 
 import argparse
@@ -16,16 +16,19 @@ import statistics
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mpdit.data.latents import Latents, to_raw
-from mpdit.experiment.ladder import LADDER
+from mpdit.experiment.ladder import LADDER, resolve
+from mpdit.experiment.records import Manifest, SourceRecord
+from mpdit.experiment.run_spec import DataIdentity, RunSpec
+from mpdit.experiment.schema import Training
 from mpdit.model.flops import flops
 from mpdit.system.device import peak_memory
 from mpdit.system.interruption import Interruption
@@ -42,8 +45,8 @@ DEFAULTS = {
 }
 
 
-def write_latents(folder: Path, count: int, shape: list[int]) -> Latents:
-    """A store of random pixels (one channel) or of latents with a posterior."""
+def write_latents(folder: Path, count: int, shape: tuple[int, int, int]) -> Latents:
+    """Write random pixels (if there is one channel) or random latents with a posterior, and open them."""
     rng, pixels = np.random.default_rng(0), shape[0] == 1
     if pixels:
         np.save(folder / "mean.npy", rng.integers(0, 256, (count, *shape), np.uint8))
@@ -51,52 +54,64 @@ def write_latents(folder: Path, count: int, shape: list[int]) -> Latents:
         np.save(folder / "mean.npy", rng.standard_normal((count, *shape), np.float32).astype(np.float16))
         np.save(folder / "std.npy", np.full((count, *shape), 0.1, np.float16))
     np.save(folder / "labels.npy", rng.integers(0, 10, count))
-    manifest = {
-        "version": 1, "name": "random", "count": count, "shape": shape, "classes": [str(i) for i in range(10)],
-        "dtype": "uint8" if pixels else "float16", "posterior": not pixels, "autoencoder": None,
-        "channel_mean": [0.0] * shape[0], "channel_std": [0.6 if pixels else 1.0] * shape[0], "fingerprint": "0" * 64,
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    manifest = Manifest(
+        version=1,
+        name="random",
+        source=SourceRecord(kind="folder", path="random", fingerprint="0" * 64, class_order="alphabetical"),
+        count=count,
+        skipped=(),
+        shape=shape,
+        classes=tuple(map(str, range(10))),
+        resolution=shape[1],
+        filter="box",
+        crop="center",
+        flips="none",
+        autoencoder=None,
+        posterior=not pixels,
+        dtype="uint8" if pixels else "float16",
+        channel_mean=(0.0,) * shape[0],
+        channel_std=(0.6 if pixels else 1.0,) * shape[0],
+        fingerprint="0" * 64,
+    )
+    (folder / "manifest.json").write_text(json.dumps(manifest.to_json()))
     return Latents(folder)
 
 
-def make_trainer(arguments: argparse.Namespace, letter: str, latents: Latents) -> Trainer:
-    training = {
-        "steps": 10**6, "batch_size": arguments.batch_size, "schedule": "inverse_sqrt", "warmup_steps": 100,
-        "decay_start": 1000, "betas": [0.9, 0.99], "label_dropout": 0.1, "gradient_clip": None,
-        "precision": arguments.precision, "ema_widths": [0.05, 0.1], "snapshots": 1, "snapshot_dtype": "float32",
-    }  # fmt: skip
-    spec = {
-        "model": arguments.model, "fields": asdict(LADDER[letter]), "modulation": "scale_shift", "seed": 0,
-        "lr": 1e-3, "training": training,
-    }  # fmt: skip
+def make_trainer(arguments: argparse.Namespace, config: str, latents: Latents) -> Trainer:
+    """Return the trainer of a run of `config` whose steps never end."""
+    training = Training(
+        steps=10**6, batch_size=arguments.batch_size, warmup_steps=100, decay_start=1000, snapshots=1,
+        precision=arguments.precision,
+    )  # fmt: skip
+    data = DataIdentity("random", latents.shape[1], None, "none")
+    spec = RunSpec(arguments.model, config, "scale_shift", 1e-3, 0, data, training, resolve(config))
     return Trainer(spec, latents, join(arguments.device), arguments.compile)
 
 
 def loop(trainer: Trainer, interruption: Interruption, steps: int) -> Callable[[], None]:
-    """`steps` steps as `mpdit train` makes them, and a log."""
+    """Return a function that takes `steps` steps as `mpdit train` does, and computes a log row."""
 
     def block() -> None:
         for _ in range(steps):
             interruption.reason()
             trainer.advance()
-        assert not trainer.loss_sums.diverged_at, "the run has diverged: its time means nothing"
+        assert not trainer.loss_sums.diverged_at, "the run has diverged, so its time means nothing"
         trainer.loss_sums.means(), trainer.weight_norm()
         trainer.loss_sums.reset()
 
     return block
 
 
-class Items(Dataset):
-    """The latents one by one, as a data loader wants them."""
+class Items(Dataset[tuple[Tensor, np.ndarray]]):
+    """The latents one by one, as a data loader reads them."""
 
-    def __init__(self, latents: Latents):
+    def __init__(self, latents: Latents) -> None:
         self.latents, (self.offset, self.scale) = latents, latents.whitening()
 
     def __len__(self) -> int:
         return self.latents.count
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> tuple[Tensor, np.ndarray]:
         x = to_raw(torch.from_numpy(self.latents.mean[index].copy()))
         if self.latents.std is not None:
             x = x + torch.from_numpy(self.latents.std[index].copy()).float() * torch.randn(x.shape)
@@ -104,7 +119,7 @@ class Items(Dataset):
 
 
 def loading(latents: Latents, arguments: argparse.Namespace) -> None:
-    """Print batches a second of three ways to load."""
+    """Print the batches per second of three ways to load."""
     device, size = torch.device(arguments.device), arguments.batch_size
     loader = DataLoader(Items(latents), size, shuffle=True, drop_last=True)
     items = iter([])
@@ -130,7 +145,7 @@ def loading(latents: Latents, arguments: argparse.Namespace) -> None:
 
 
 def peak_rate(arguments: argparse.Namespace) -> tuple[float, str]:
-    """FLOP/s of matrix products that the device is capable of, and how that is known."""
+    """Return the peak FLOP/s of matrix products on the device, and how it is known."""
     if arguments.device == "cuda":
         name = torch.cuda.get_device_name()
         for known, peak in PEAKS.items():
@@ -150,11 +165,11 @@ def main() -> None:
     parser.add_argument("--shape", nargs=3, type=int, metavar=("C", "H", "W"))
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--precision", choices=("float32", "bfloat16"))
-    parser.add_argument("--count", type=int, help="images in the data set")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="on CUDA, where not given")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (1)")
-    parser.add_argument("--steps", type=int, default=50, help="between two logs (50)")
-    parser.add_argument("--rounds", type=int, default=7, help="(7)")
+    parser.add_argument("--count", type=int, help="number of images in the data set")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="use torch.compile (default: on CUDA)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--steps", type=int, default=50, help="between two log rows (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="(%(default)s)")
     arguments = parser.parse_args()
     for name, value in DEFAULTS[arguments.device].items():
         if getattr(arguments, name) is None:
@@ -167,40 +182,38 @@ def main() -> None:
         f"{'compiled' if arguments.compile else 'eager'}, torch {torch.__version__}"
     )
     with TemporaryDirectory() as folder, Interruption() as interruption:
-        latents = write_latents(Path(folder), arguments.count, arguments.shape)
+        latents = write_latents(Path(folder), arguments.count, tuple(arguments.shape))
         loading(latents, arguments)
         measure(latents, arguments, interruption)
 
 
 def measure(latents: Latents, arguments: argparse.Namespace, interruption: Interruption) -> None:
-    """Print the speed of the loop for each letter, and its overhead."""
+    """Print the speed of the loop for each configuration, and its overhead over bare steps."""
     trainers, variants = {}, {}
-    for letter in arguments.configs:
-        trainers[letter] = trainer = make_trainer(arguments, letter, latents)
-        variants[letter] = loop(trainer, interruption, arguments.steps)
+    for config in arguments.configs:
+        trainers[config] = trainer = make_trainer(arguments, config, latents)
+        variants[config] = loop(trainer, interruption, arguments.steps)
         twin, batch = deepcopy(trainer.model), trainer.batch(1)
         step = step_on_batch(twin, batch, precision=arguments.precision, compile=arguments.compile)
-        variants[f"{letter} bare"] = lambda step=step: [step() for _ in range(arguments.steps)]
+        variants[f"{config} bare"] = lambda step=step: [step() for _ in range(arguments.steps)]
     start = time.perf_counter()
     times = step_times(variants, arguments.rounds)
     elapsed = time.perf_counter() - start
     peak, source = peak_rate(arguments)
-    for letter, trainer in trainers.items():
-        rate = arguments.steps / statistics.median(times[letter])
+    for config, trainer in trainers.items():
+        rate = arguments.steps / statistics.median(times[config])
         images = rate * arguments.batch_size
         use = 3 * flops(trainer.model) * images / peak  # the backward pass costs twice the forward pass
         print(
-            f"{letter}: {rate:.1f} steps/s, {images:,.0f} images/s, {use:.1%} of {peak / 1e12:.3g} TFLOP/s ({source})"
+            f"{config}: {rate:.1f} steps/s, {images:,.0f} images/s, {use:.1%} of {peak / 1e12:.3g} TFLOP/s ({source})"
         )
-        print(f"{letter}: waiting for data {trainer.batches.waited / elapsed:.2%} of the time")
-        ratio, low, high = relative_time(times[letter], times[f"{letter} bare"])
-        print(f"{letter}: overhead of the loop over bare steps {ratio - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%})")
-        if letter != arguments.configs[0]:
-            ratio, low, high = relative_time(times[letter], times[arguments.configs[0]])
-            print(f"{letter}: step time {ratio:.3f} of {arguments.configs[0]}'s ({low:.3f} to {high:.3f})")
-    print(
-        f"peak memory of this process {peak_memory(torch.device(arguments.device)) / 1e6:,.0f} MB, all models together"
-    )
+        print(f"{config}: waiting for data {trainer.batches.waited / elapsed:.2%} of the time")
+        ratio, low, high = relative_time(times[config], times[f"{config} bare"])
+        print(f"{config}: overhead of the loop over bare steps {ratio - 1:+.1%} ({low - 1:+.1%} to {high - 1:+.1%})")
+        if config != arguments.configs[0]:
+            ratio, low, high = relative_time(times[config], times[arguments.configs[0]])
+            print(f"{config}: step time {ratio:.3f} of {arguments.configs[0]}'s ({low:.3f} to {high:.3f})")
+    print(f"peak memory of this process {peak_memory(torch.device(arguments.device)) / 1e6:,.0f} MB, with all models")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -85,6 +85,12 @@ def train_in(folder: Path, spec: RunSpec, latents: Path, **options: Any) -> int:
     """Train in this process, on the CPU, with checkpoints every 4 steps; return the exit status."""
     options = {"device": "cpu", "log_every": 5, "checkpoint_every": 4, **options}
     return train(spec, latents, folder / "trained.json", **options)
+
+
+def train_and_exit(folder: Path, spec: RunSpec, latents: Path, checkpoint_every: int) -> NoReturn:
+    """Train in this process with one thread, then exit. Here, as a process that is spawned cannot import test files."""
+    torch.set_num_threads(1)
+    sys.exit(train_in(folder, spec, latents, checkpoint_every=checkpoint_every, log_every=7))
 
 
 def write_spec(folder: Path, spec: RunSpec) -> Path:

@@ -1,3 +1,5 @@
+"""Checkpoints come back as they were saved, and damage is noticed."""
+
 import errno
 import re
 
@@ -22,7 +24,7 @@ def steps(folder):
     return [step for step, _ in list_checkpoints(folder)]
 
 
-def test_what_is_saved_comes_back_to_the_bit(tmp_path):
+def test_a_saved_checkpoint_is_read_back_bit_identically(tmp_path):
     path, tensors = save(tmp_path, 7)
     assert path.name == "step-00000007.safetensors"
     assert checkpoint.find_damage(path) is None
@@ -32,11 +34,11 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path):
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
 
 
-def test_one_changed_byte_anywhere_is_noticed(tmp_path):
+def test_one_changed_bit_in_any_byte_is_noticed(tmp_path):
     path, _ = save(tmp_path, 7, size=2)
     whole = path.read_bytes()
     for position in range(len(whole)):
-        for mask in (1, 32, 128):  # 32 turns lower case to upper: the digits of the seal itself
+        for mask in (1, 32, 128):  # 32 changes the case of letters, such as the digits of the SHA-256
             broken = bytearray(whole)
             broken[position] ^= mask
             path.write_bytes(broken)
@@ -53,7 +55,7 @@ def test_missing_and_added_bytes_are_noticed(tmp_path):
     assert checkpoint.find_damage(path) == "its content does not match its SHA-256"
 
 
-def test_the_last_two_are_kept(tmp_path):
+def test_the_last_two_checkpoints_are_kept(tmp_path):
     for step in (5, 10, 15, 20):
         save(tmp_path, step)
     assert steps(tmp_path) == [15, 20]
@@ -61,7 +63,7 @@ def test_the_last_two_are_kept(tmp_path):
     assert steps(tmp_path) == [15, 20]
 
 
-def test_a_damaged_newest_is_reported_and_the_one_before_it_is_used_and_kept(tmp_path):
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_is_used_and_kept(tmp_path):
     good, _ = save(tmp_path, 5)
     newest, _ = save(tmp_path, 10)
     newest.write_bytes(newest.read_bytes()[:-1])
@@ -70,11 +72,11 @@ def test_a_damaged_newest_is_reported_and_the_one_before_it_is_used_and_kept(tmp
     assert lines == [
         f"{newest}: damaged checkpoint (its content does not match its SHA-256): ignored, trying the one before it"
     ]
-    save(tmp_path, 8)  # training went on from step 5
+    save(tmp_path, 8)  # training resumed from step 5
     assert steps(tmp_path) == [5, 8]
 
 
-def test_without_an_undamaged_checkpoint_there_is_none(tmp_path):
+def test_without_an_undamaged_checkpoint_the_result_is_none(tmp_path):
     lines = []
     assert checkpoint.newest_checkpoint(tmp_path / "missing", lines.append) is None
     assert lines == []
@@ -83,7 +85,7 @@ def test_without_an_undamaged_checkpoint_there_is_none(tmp_path):
     assert len(lines) == 1
 
 
-def test_a_write_that_the_system_refuses_leaves_everything_as_it_was(tmp_path):
+def test_a_failed_write_leaves_the_earlier_checkpoints_as_they_were(tmp_path):
     save(tmp_path, 5)
     save(tmp_path, 10)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -93,8 +95,8 @@ def test_a_write_that_the_system_refuses_leaves_everything_as_it_was(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_full_disk_is_an_operating_system_error(tmp_path, monkeypatch):
-    def full(*_, **__):  # what safetensors raises there, seen on a full tmpfs
+def test_a_full_disk_raises_an_os_error(tmp_path, monkeypatch):
+    def full(*_, **__):  # what safetensors raises on a full tmpfs
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(checkpoint, "save_file", full)

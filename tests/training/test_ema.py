@@ -36,7 +36,7 @@ def test_width_is_the_standard_deviation_of_the_profile(width):
 
 
 @pytest.mark.parametrize("width", [0, -0.1, 0.3, float("nan")])
-def test_impossible_widths_are_refused(width):
+def test_impossible_widths_are_errors(width):
     with pytest.raises(UserError, match=r"EMA width: .*must be above 0 and at most 0\.2887"):
         ema.width_to_gamma(width)
 
@@ -51,8 +51,8 @@ def test_inner_product_is_the_integral(gamma_a, time_a, gamma_b, time_b):
     assert ema.inner_product(gamma_a, time_a, gamma_b, time_b) == pytest.approx(integral, rel=1e-6, abs=1e-12)
 
 
-def test_inner_product_survives_long_runs_and_narrow_widths():
-    gamma = ema.width_to_gamma(0.001)  # 998: 400000^998 is no float
+def test_inner_product_does_not_overflow_for_long_runs_and_narrow_widths():
+    gamma = ema.width_to_gamma(0.001)  # 998: 400000^998 overflows a float
     product = ema.inner_product(gamma, 399_000, gamma, 400_000)
     assert product == pytest.approx((gamma + 1) ** 2 / (2 * gamma + 1) / 4e5 * 0.9975**gamma)
 
@@ -64,9 +64,8 @@ def test_inner_product_survives_long_runs_and_narrow_widths():
 @settings(max_examples=100 * EFFORT, deadline=None)
 def test_updates_at_any_interval_give_the_closed_form(intervals, width):
     ends = np.cumsum(intervals).tolist()
-    parameter = torch.full(
-        (len(ends),), 7.0
-    )  # the k-th update sees the k-th unit vector, so the average is its weights
+    # The k-th update sees the k-th unit vector, so the average consists of the weights.
+    parameter = torch.full((len(ends),), 7.0)
     average = ema.PowerEMA({"w": parameter}, [width])
     for k, (end, dt) in enumerate(zip(ends, intervals, strict=True)):
         parameter.copy_(torch.eye(len(ends))[k])
@@ -79,7 +78,7 @@ def test_updates_at_any_interval_give_the_closed_form(intervals, width):
     assert weights[-1] == pytest.approx(continuous, abs=1e-6)
 
 
-def test_first_update_forgets_the_start_exactly():
+def test_the_first_update_overwrites_the_initial_values():
     parameter = torch.randn(5)
     average = ema.PowerEMA({"w": parameter}, WIDTHS)
     parameter.add_(1)
@@ -88,18 +87,18 @@ def test_first_update_forgets_the_start_exactly():
 
 
 @pytest.mark.parametrize(("step", "dt"), [(0, 1), (3, 4), (3, 0)])
-def test_impossible_intervals_are_refused(step, dt):
+def test_impossible_intervals_are_errors(step, dt):
     with pytest.raises(ValueError, match="dt"):
         ema.beta(step, dt, 6.94)
 
 
 def test_update_never_waits_for_the_device():
     average = ema.PowerEMA({"w": torch.empty(3, 3, device="meta")}, WIDTHS)
-    average.update(1)  # a meta tensor raises when its values are asked for
+    average.update(1)  # reading the values of a meta tensor raises
     average.update(2)
 
 
-def test_averages_follow_the_optimizer_and_survive_a_checkpoint():
+def test_averages_follow_the_optimizer_and_are_restored_from_a_checkpoint():
     model = torch.nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     average = ema.PowerEMA(dict(model.named_parameters()), WIDTHS)
@@ -119,7 +118,7 @@ def test_averages_follow_the_optimizer_and_survive_a_checkpoint():
 
 
 @pytest.mark.parametrize(("times", "worst"), [(16, 0.039), (32, 0.0112), (64, 0.003), (128, 0.0008), (250, 0.0002)])
-def test_residuals_are_those_that_snapshot_steps_documents(times, worst):
+def test_residuals_are_those_that_snapshot_steps_states(times, worst):
     profiles = [(step, width) for step in snapshot_steps(400_000, times) for width in WIDTHS]
     fits = [ema.fit_profile(profiles, 400_000, width) for width in (0.03, 0.04, 0.06, 0.075, 0.125, 0.15, 0.2)]
     assert max(residual for _, residual in fits) == pytest.approx(worst, rel=0.1)

@@ -11,16 +11,16 @@ from mpdit.training.forced_norm import ForcedNormalization, clip_gradients, forc
 STEPS, LR, EPS = 20, 1e-2, 1e-8
 
 
-def pair(letter: str = "E", modulation: str = "scale_shift"):
-    """The same model in float64 twice: with unit rows, and in the textbook form, rows of norm sqrt(n)."""
-    cheap = awaken(tiny(letter, modulation).double())
-    textbook = tiny(letter, modulation, weights="normalized").double()
+def pair(config: str = "E", modulation: str = "scale_shift"):
+    """Return one model in float64 twice: with unit rows, and in the textbook form, with rows of norm sqrt(n)."""
+    cheap = awaken(tiny(config, modulation).double())
+    textbook = tiny(config, modulation, weights="normalized").double()
     rows = cheap.sphere_rows()
     with torch.no_grad():
         for name, parameter in textbook.named_parameters():
             source = dict(cheap.named_parameters())[name]
             parameter.copy_(source * math.sqrt(source.shape[1]) if name in rows else source)
-    cheap.normalize_weights()  # the draws were normalised in float32
+    cheap.normalize_weights()  # they were normalized in float32
     force_rows(list(textbook.sphere_rows("normalized").values()))
     return cheap, textbook
 
@@ -31,17 +31,17 @@ def loss_of(model, step: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("letter", "modulation"),
+    ("config", "modulation"),
     [("D", "scale_shift"), ("E", "scale_shift"), ("E", "scale_rotate"), ("E", "rotate_full"), ("E", "shift")],
 )
 @pytest.mark.parametrize("max_norm", [None, 0.05])
-def test_cheap_form_is_the_textbook_form(letter, modulation, max_norm):
+def test_the_cheap_form_takes_the_steps_of_the_textbook_form(config, modulation, max_norm):
     """20 steps of Adam in float64, with and without clipping, agree to 1e-10 in every weight and every output.
 
-    The textbook form, plainly: rows divided by their norm in the forward pass under autograd, all parameters in one
-    group with one lr and eps, and before every forward pass each row put back to norm sqrt(n) (EDM2, section 2.3).
+    The textbook form is written out: rows divided by their norm in the forward pass under autograd, all parameters in
+    one group with one lr and eps, and each row put back to norm sqrt(n) before every forward pass (EDM2, section 2.3).
     """
-    cheap, textbook = pair(letter, modulation)
+    cheap, textbook = pair(config, modulation)
     groups, forced = parameter_groups(cheap, LR, EPS), ForcedNormalization(cheap)
     cheap_adam = torch.optim.Adam(groups, betas=(0.9, 0.99))
     textbook_adam = torch.optim.Adam(textbook.parameters(), lr=LR, eps=EPS, betas=(0.9, 0.99))
@@ -82,9 +82,9 @@ def test_cheap_form_is_the_textbook_form(letter, modulation, max_norm):
 
 @pytest.mark.parametrize("broken", ["projection", "lr", "eps", "renormalization"])
 def test_each_part_of_the_cheap_form_is_needed(broken):
-    """Leave one out, and the two forms part: the proof above can fail."""
+    """If one is left out, the two forms differ: the test above can fail."""
     cheap, textbook = pair()
-    eps = 1e-3  # large enough to matter
+    eps = 1e-3  # large enough to make a difference
     groups, forced = parameter_groups(cheap, LR, eps), ForcedNormalization(cheap)
     for group in groups:
         group["lr"] = LR if broken == "lr" else group["lr"]
@@ -117,9 +117,9 @@ def test_groups_hold_every_parameter_once_with_its_scale():
     assert [group["fan_in"] for group in groups] == [1, 9, 16, 64, 256]  # 2 x 2 x 2 values and the constant one: 9
 
 
-@pytest.mark.parametrize("letter", ["A", "B", "C"])
-def test_letters_without_forced_weights_have_one_plain_group(letter):
-    model = awaken(tiny(letter))
+@pytest.mark.parametrize("config", ["A", "B", "C"])
+def test_configurations_without_forced_weights_have_one_plain_group(config):
+    model = awaken(tiny(config))
     (group,) = parameter_groups(model, 1e-2, 1e-8)
     assert (group["lr"], group["eps"], group["fan_in"]) == (1e-2, 1e-8, 1)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -134,8 +134,8 @@ def test_letters_without_forced_weights_have_one_plain_group(letter):
         assert torch.equal(before[name].double(), parameter)
 
 
-def test_gradient_norms_of_c_and_d_compare():
-    """The same function of the same weights has the same logged norm, in either form."""
+def test_gradient_norms_of_both_forms_are_comparable():
+    """The same function of the same weights has the same logged norm in either form."""
     cheap, textbook = pair("D")
     for model in (cheap, textbook):
         loss_of(model, 0).backward()
@@ -145,7 +145,7 @@ def test_gradient_norms_of_c_and_d_compare():
     assert norms[1] == pytest.approx(torch.cat([p.grad.flatten() for p in textbook.parameters()]).norm().item())
 
 
-def test_clipping_caps_the_norm_and_leaves_small_gradients():
+def test_clipping_limits_the_norm_and_leaves_small_gradients_as_they_are():
     model = awaken(tiny("E").double())
     groups = parameter_groups(model, 1.0)
     loss_of(model, 0).backward()
@@ -159,8 +159,8 @@ def test_clipping_caps_the_norm_and_leaves_small_gradients():
         torch.testing.assert_close(parameter.grad, old / 3)
 
 
-def test_missing_gradients_are_left_out():
-    """Parameters that took no part in the loss, and a model before its first backward pass."""
+def test_parameters_without_gradients_are_ignored():
+    """Such as those that the loss does not depend on, or all before the first backward pass."""
     model = awaken(tiny("E"))
     groups = parameter_groups(model, 1.0)
     ForcedNormalization(model).project_gradients()
@@ -198,11 +198,11 @@ def test_projected_gradients_are_tangent_and_rows_stay_unit():
             torch.testing.assert_close(weight.norm(dim=-1), torch.ones(len(weight)))
 
 
-def test_norms_grow_in_c_and_only_there():
-    """Plain weight normalization lets stored norms grow, which decays its effective learning rate: what D cures."""
+def test_stored_norms_grow_in_config_c_but_not_in_config_d():
+    """With plain weight normalization they grow, which lowers the effective learning rate: Config D prevents it."""
     norms = {}
-    for letter in "CD":
-        model = awaken(tiny(letter))
+    for config in "CD":
+        model = awaken(tiny(config))
         forced = ForcedNormalization(model)
         optimizer = torch.optim.Adam(parameter_groups(model, 0.05))
         weight = model.blocks[0].attention.qkv.weight
@@ -214,13 +214,13 @@ def test_norms_grow_in_c_and_only_there():
             forced.project_gradients()
             optimizer.step()
             forced.renormalize()
-        norms[letter] = weight.norm(dim=-1).mean().item() / start
+        norms[config] = weight.norm(dim=-1).mean().item() / start
     assert norms["C"] > 1.001
     assert norms["D"] == pytest.approx(1, abs=1e-6)
 
 
 def test_averaged_weights_are_normalized_when_loaded():
-    """An average of unit rows is shorter than one; normalized, it is what EDM2's forward pass would use."""
+    """An average of unit rows is shorter than 1; normalized, it is what EDM2's forward pass would use."""
     model, other = awaken(tiny("E", seed=0)), awaken(tiny("E", seed=1))
     state = {name: (model.state_dict()[name] + other.state_dict()[name]) / 2 for name in model.state_dict()}
     model.load_state_dict(state)

@@ -1,3 +1,5 @@
+"""Sums of the losses, their means, and divergence."""
+
 import math
 from dataclasses import asdict
 
@@ -8,12 +10,12 @@ from mpdit.training.loss_sums import LOSS_LIMIT, STEPS_LIMIT, LossSums, batch_su
 
 
 def add(loss_sums, step, loss, norm=1.0):
-    """One step of two images that cost `loss` each."""
+    """Add one step of two images with this loss each."""
     sums = batch_sums(torch.tensor([loss, loss]), torch.zeros(2), torch.tensor([0, 999]), 1000)
     loss_sums.add(step, sums, torch.tensor(norm))
 
 
-def test_losses_are_summed_by_quarters_of_the_time_steps():
+def test_losses_are_summed_per_quarter_of_the_timesteps():
     simple, variational = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5])
     sums = batch_sums(simple, variational, torch.tensor([0, 249, 250, 749, 999]), 1000)
     torch.testing.assert_close(sums, torch.tensor([15.0, 1.5, 3.3, 3.3, 4.4, 5.5, 2, 1, 1, 1]))
@@ -32,7 +34,7 @@ def test_means_are_per_image_over_the_steps_since_the_reset():
 
 
 @pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)])
-def test_the_first_step_that_is_not_finite_is_kept_and_nothing_is_counted_after_it(loss, norm):
+def test_the_first_step_that_is_not_finite_is_recorded_and_no_later_step_is_counted(loss, norm):
     loss_sums = LossSums(batch_size=2)
     add(loss_sums, 1, 1.0)
     assert loss_sums.diverged_at == 0
@@ -44,7 +46,7 @@ def test_the_first_step_that_is_not_finite_is_kept_and_nothing_is_counted_after_
     assert repr(loss_sums.means()) == repr(means)
 
 
-def test_a_loss_above_the_limit_for_so_many_steps_in_a_row_is_an_explosion():
+def test_a_loss_above_the_limit_for_many_consecutive_steps_is_divergence():
     loss_sums = LossSums(batch_size=2)
     for step in range(1, STEPS_LIMIT):
         add(loss_sums, step, LOSS_LIMIT * 1.01)
@@ -56,7 +58,7 @@ def test_a_loss_above_the_limit_for_so_many_steps_in_a_row_is_an_explosion():
     assert loss_sums.diverged_at == 2 * STEPS_LIMIT
 
 
-def test_the_state_comes_back():
+def test_a_restored_state_has_the_same_sums():
     loss_sums, other = LossSums(batch_size=2), LossSums(batch_size=2)
     add(loss_sums, 1, LOSS_LIMIT * 2)
     other.load_state_dict(loss_sums.state_dict())

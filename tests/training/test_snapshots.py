@@ -19,7 +19,7 @@ WIDTHS = (0.05, 0.10)
 # --- Files ---
 
 
-def test_snapshots_say_what_they_hold(tmp_path):
+def test_names_metadata_and_dtypes_of_snapshots(tmp_path):
     tensors = {"gain": torch.tensor(1e-6), "huge": torch.full((1, 1), 1e6), "w": torch.full((2, 2), 1 / 3)}
     for width in (0.10, 0.05, 0.0525, None):
         path = save_snapshot(tmp_path, 7, width, tensors, "float16", {"run": "a run"})
@@ -41,7 +41,7 @@ def test_snapshots_say_what_they_hold(tmp_path):
 
 
 class History:
-    """Parameters of every step (steps, n), their averages tracked and stored as a training run does."""
+    """Parameters of every step (steps, n), with averages tracked and stored as in a training run."""
 
     def __init__(self, folder, parameters, steps, dtype="float32"):
         self.folder, self.parameters = folder, parameters.double().numpy()
@@ -55,13 +55,14 @@ class History:
                     save_snapshot(folder, step, width, tensors, dtype)
 
     def brute_force(self, width, step):
+        """Return the average over all steps' parameters, float64."""
         return closed_form(range(1, step + 1), width) @ self.parameters[:step]
 
     def error(self, width, step):
-        """Of the reconstruction against all steps' weights averaged, relative; and the residual it reports."""
+        """Return the relative error of the reconstruction against `brute_force`, and the residual that it reports."""
         tensors, residual = reconstruct(self.folder, width, step)
-        wanted = self.brute_force(width, step)
-        return np.linalg.norm(tensors["w"].numpy() - wanted) / np.linalg.norm(wanted), residual
+        expected = self.brute_force(width, step)
+        return np.linalg.norm(tensors["w"].numpy() - expected) / np.linalg.norm(expected), residual
 
 
 def noise(steps, n, seed=0):
@@ -81,29 +82,29 @@ def walk(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("width", "step"), [(0.02, 1500), (0.03, 1500), (0.07, 1500), (0.2, 1500), (0.03, 750)])
-def test_residual_is_the_error_on_pure_noise(white, width, step):
+def test_the_residual_is_the_error_on_pure_noise(white, width, step):
     error, residual = white.error(width, step)
     assert error == pytest.approx(residual, rel=0.1, abs=1e-5)  # 3000 samples; profiles sampled at 1500 steps
 
 
 @pytest.mark.parametrize(("step", "tolerance"), [(750, 5e-4), (1500, 1e-4)])  # relative L2; 32 and 64 times
 @pytest.mark.parametrize("width", [0.03, 0.04, 0.075, 0.15, 0.2])
-def test_reconstruction_of_a_random_walk_is_its_brute_force_average(walk, width, step, tolerance):
+def test_the_reconstruction_of_a_random_walk_is_its_brute_force_average(walk, width, step, tolerance):
     error, residual = walk.error(width, step)
     assert error < tolerance
     assert error < residual / 10
 
 
-def test_a_tracked_width_comes_back_exactly(walk):
+def test_a_tracked_width_is_read_back_exactly(walk):
     for width, tensors in walk.average.averages.items():
-        rebuilt, residual = reconstruct(walk.folder, width, 1500)
-        assert torch.equal(rebuilt["w"], tensors["w"])
+        average, residual = reconstruct(walk.folder, width, 1500)
+        assert torch.equal(average["w"], tensors["w"])
         assert residual == 0
-        assert rebuilt["w"].dtype == torch.float32
+        assert average["w"].dtype == torch.float32
         assert walk.error(width, 1500)[0] < 1e-6  # float32 over 1500 updates
 
 
-def test_float16_snapshots_add_their_rounding_and_no_more(tmp_path):
+def test_float16_snapshots_add_only_their_rounding_error(tmp_path):
     history = History(tmp_path, noise(1500, 3000).cumsum(0), snapshot_steps(1500, 64), "float16")
     for width, tensors in history.average.averages.items():
         assert torch.equal(reconstruct(tmp_path, width, 1500)[0]["w"], tensors["w"].half().float())
@@ -115,17 +116,17 @@ def test_float16_snapshots_add_their_rounding_and_no_more(tmp_path):
         assert history.error(width, 1500)[0] < 1.5e-3
 
 
-def test_a_continued_run_with_other_spacing_is_rebuilt(tmp_path):
+def test_averages_of_a_continued_run_with_other_spacing_are_reconstructed(tmp_path):
     steps = {*snapshot_steps(1000, 20), *(s for s in snapshot_steps(1700, 27) if s > 1000), 1001}
     history = History(tmp_path, noise(1700, 2000), steps)
     for width in (0.05, 0.06, 0.15):
         error, residual = history.error(width, 1700)
         assert error == pytest.approx(residual, rel=0.1, abs=1e-6)
         assert residual < 0.01
-    assert history.error(0.07, 1001)[0] < 0.01  # two snapshots one step apart leave the system solvable
+    assert history.error(0.07, 1001)[0] < 0.01  # solvable even with two snapshots one step apart
 
 
-def test_plain_weights_are_kept_beside_the_averages(walk, tmp_path):
+def test_plain_weights_are_stored_beside_the_averages(walk, tmp_path):
     save_snapshot(tmp_path, 9, None, {"w": torch.full((1, 2), 0.1)}, "float32")
     tensors, residual = reconstruct(tmp_path, None, 9)
     assert torch.equal(tensors["w"], torch.full((1, 2), 0.1))
@@ -151,13 +152,13 @@ def test_plain_weights_are_kept_beside_the_averages(walk, tmp_path):
         (0.35, 1500, r"EMA width: 0.35: must be above 0"),
     ],
 )
-def test_what_the_snapshots_cannot_carry_is_refused_in_one_line(walk, width, step, message):
-    with pytest.raises(UserError, match=message) as refused:
+def test_what_the_snapshots_cannot_reconstruct_is_an_error_in_one_line(walk, width, step, message):
+    with pytest.raises(UserError, match=message) as error:
         reconstruct(walk.folder, width, step)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-def test_broken_snapshot_folders_are_named(tmp_path):
+def test_damaged_or_foreign_snapshots_are_errors_that_name_the_file(tmp_path):
     with pytest.raises(UserError, match=r"nowhere: found no snapshots"):
         reconstruct(tmp_path / "nowhere", 0.05, 1)
     for step in (1, 2):
@@ -176,8 +177,8 @@ def test_broken_snapshot_folders_are_named(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
-def test_reconstruction_holds_three_models_at_most(tmp_path):
-    """16 snapshots of 24 MB in float32: the peak may rise by three of them, and must by one (so that it can fail)."""
+def test_reconstruction_holds_at_most_three_models_in_memory(tmp_path):
+    """16 snapshots of 24 MB in float32: the peak may rise by three, and must rise by one: else the test is void."""
     model = {f"w{i}": torch.ones(1000, 1000) for i in range(6)}
     for step in range(1, 9):
         for width in WIDTHS:

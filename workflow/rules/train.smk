@@ -1,7 +1,7 @@
 # Spec and latents -> a trained run.
 #
-# spec.json changes only when the run's `steps` do (anything else gives the run another name), and training then goes on
-# from its checkpoint. How a run is executed stands in the shell command: it is no part of what the run is.
+# A run's spec.json changes only when its `steps` change (any other change gives the run another name), and training then
+# continues from the checkpoint. How a run is executed is only in the shell command: it is not part of its identity.
 
 EXECUTION = options(
     {
@@ -19,7 +19,7 @@ localrules:
 rule spec:
     output:
         "results/runs/{run}/spec.json",
-    priority: 2  # so that no core takes up a short job while a run has yet to begin
+    priority: 2  # so that no core starts a short job while a run could be started
     params:
         spec=lambda wildcards: json.dumps(experiment.runs[wildcards.run].to_json()),
     shell:
@@ -32,10 +32,10 @@ rule train:
         latents=ancient(LATENTS),
     output:
         "results/runs/{run}/trained.json",
-    log:  # of the last attempt, as Snakemake deletes it before each; the run's own train.log holds them all
+    log:  # of the last attempt only, as Snakemake deletes it before each; the run's train.log has all
         "results/logs/train/{run}.log",
-    priority: 1  # the long jobs first
-    threads: experiment.execution.threads * experiment.execution.devices  # each device has its process
+    priority: 1  # long jobs first
+    threads: experiment.execution.threads * experiment.execution.devices  # one process per device
     resources:
         gpu=GPUS,
     shell:
