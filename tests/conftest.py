@@ -1,4 +1,4 @@
-"""What tests share: real pictures beside the project, a tiny latent store of real digits, a tiny finished study."""
+"""What tests share: real pictures beside the project, tiny latents of real digits, a tiny finished study."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_latents(tmp_path_factory) -> Path:
-    """The folder of a latent store: 64 real digits at 8x8, all ten classes among them. Not to be changed."""
+    """A latents folder of 64 real digits at 8x8, all ten classes among them. Not to be changed."""
     return made_once(tmp_path_factory, "mnist8", lambda folder: encode(some_digits(64), DIGITS, folder))
 
 

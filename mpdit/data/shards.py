@@ -1,9 +1,10 @@
 """Encoding in shards that run side by side, each encoded once: a shard's folder, its manifest, and their merge.
 
 Shard i of N holds the i-th of N runs of consecutive chunks, about equally long, in a folder of its own. Beside the
-arrays of latents it has one row per chunk of `statistics.npy` (float64) and `contents.npy` (SHA-256 of the pictures),
-from which the merge gathers the latents' manifest exactly as one process would have. A shard is finished when its
-manifest.json, written last, exists; the latents are finished when theirs does. Only then are the shards removed.
+arrays of latents it holds `statistics.npy` (float64) and `contents.npy` (SHA-256 of the pictures), each with one row
+per chunk, from which the merge derives the latents' manifest exactly as one process would have. A shard is finished
+when its manifest.json, written last, exists; the latents are finished when theirs does. Only then are the shards
+removed.
 """
 
 import hashlib
@@ -72,7 +73,7 @@ def encode_in_shards(
     check: Callable[[], None] = lambda: None,
 ) -> Manifest:
     """Write the same latents as `encode` by way of `count` shards, encoding only those that are not finished yet."""
-    load_encoder = cache(partial(make_encoder, data, source.channels, device))  # once, and not for a mere merge
+    load_encoder = cache(partial(make_encoder, data, source.channels, device))  # at most once
     shards = Shards(source, data, folder, count)
     for shard in range(1, count + 1):
         shards.encode(shard, load_encoder, workers, check)
@@ -127,7 +128,7 @@ class Shards:
         workers: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> bool:
-        """Encode one shard unless it is finished already, in which case only its manifest is read; False then.
+        """Encode one shard. Returns False if it was finished before; then only its manifest is read and compared.
 
         `load_encoder` is called only if the encoder is needed. Raises UserError when the finished shard is of other
         data, and whatever `encoded_chunks` raises, leaving nothing behind.

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +21,11 @@ from mpdit.system.errors import UserError
 def latents_copy(tiny_latents, tmp_path):
     """A copy of the tiny latents, to be damaged."""
     return shutil.copytree(tiny_latents, tmp_path / "copy")
+
+
+def test_reading_latents_loads_no_picture_code():
+    code = "import sys, mpdit.data.latents; print(*{'PIL', 'pyarrow', 'mpdit.data.pictures'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
 # Pixels
