@@ -35,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--log-every", type=_count, default=50, metavar="STEPS", help="steps between rows of training.csv (%(default)s)"
     )
     parser.add_argument(
-        "--checkpoint-every", type=_count, metavar="STEPS", help="(default: so often that it takes 1 %% of the time)"
+        "--checkpoint-every",
+        type=_count,
+        metavar="STEPS",
+        help="steps between checkpoints (default: as often as keeps saving at 1 %% of the time)",
     )
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, default=None, help="use torch.compile (default: on CUDA)"

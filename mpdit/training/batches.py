@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data.latents import Latents, to_raw
 from ..system.seeds import generator
 
-RESIDENT_SHARE = 0.5  # of the free memory, which latents may occupy; larger ones stay on disk
+RESIDENT_SHARE = 0.5  # share of the free memory that latents may occupy; larger ones stay on disk
 PREFETCH = 4  # batches to read ahead from disk
 COPY_BYTES = 2**26  # copied to the device at a time
 

@@ -55,7 +55,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def find_damage(path: str | Path) -> str | None:
-    """Say what is wrong with a checkpoint file, or return None. Any changed, missing, or added byte is found."""
+    """Return what is wrong with a checkpoint file, or None. Any changed, missing, or added byte is noticed."""
     try:
         seal, position = _find_seal(path)
         if seal is None:

@@ -36,7 +36,7 @@ def train(
     Args:
         device: "auto", "cpu", or "cuda".
         log_every: steps between rows of training.csv.
-        checkpoint_every: steps between checkpoints; None saves so often that it takes 1 % of the time.
+        checkpoint_every: steps between checkpoints; None: as often as keeps saving at 1 % of the time.
         compile: use torch.compile; None for on CUDA only.
         ancestors: processes whose death stops the training, such as Snakemake's.
         lock_wait: seconds to wait for another process that holds the folder.

@@ -28,7 +28,7 @@ from .trainer import Trainer
 from .training_log import RunLog, TrainingRow, TrainingTable
 
 FAILED = 1  # exit status: a required file could not be written
-# Seconds between checkpoints, if no number of steps is given: saving takes a share of SHARE of the time.
+# Seconds between checkpoints, unless a number of steps is set; between the two bounds, saving takes SHARE of the time.
 SHORTEST, LONGEST, SHARE = 10.0, 900.0, 0.01
 
 
@@ -44,7 +44,7 @@ class RunFolder:
         self.folder, self.trainer, self.latents, self.run_log = folder, trainer, latents, log
         self.spec, self.steps, self.is_first = trainer.spec, trainer.training.steps, trainer.ranks.is_first
         self.saved = self.logged = 0  # steps of the last checkpoint and of the last row in training.csv
-        self.seconds_before = 0.0  # of training, in earlier processes
+        self.seconds_before = 0.0  # of training in earlier processes
         self.save_seconds = 0.0  # that the last checkpoint took
 
     # --- Starting ---
@@ -141,7 +141,7 @@ class RunFolder:
         save_snapshot(self.folder / SNAPSHOTS, self.trainer.step, width, tensors, dtype, metadata)
 
     def checkpoint_is_due(self, every: int | None) -> bool:
-        """Whether to save now: every `every` steps, or, if None, so often that saving takes 1 % of the time."""
+        """Whether to save now: every `every` steps, or, if None, as often as keeps saving at 1 % of the time."""
         if every is not None:
             return self.trainer.step % every == 0
         pause = min(LONGEST, max(SHORTEST, self.save_seconds / SHARE))

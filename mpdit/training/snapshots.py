@@ -149,4 +149,4 @@ def _allowed_steps(steps: Sequence[int]) -> str:
         return "this run has stored none"
     if len(steps) <= 8:
         return f"must be one of {', '.join(map(str, steps))}"
-    return f"must be one of {', '.join(map(str, steps[:3]))}, ... {steps[-1]} ({len(steps)} in all)"
+    return f"must be one of {', '.join(map(str, steps[:3]))}, ... {steps[-1]} ({len(steps)} in total)"

@@ -50,7 +50,7 @@ class TrainingStep:
         lr: base learning rate, before the schedule.
         betas: decay rates of Adam's moments.
         precision: "float32", or "bfloat16" for autocast in the forward pass of the model; weights stay float32.
-        gradient_clip: largest gradient norm, in the scale of the textbook form (see `forced_norm`); None for any.
+        gradient_clip: largest gradient norm, in the scale of the textbook form (see `forced_norm`); None: no clipping.
         compile: use torch.compile, with CUDA graphs where there is only one process.
         world: number of processes that share each batch; gradients are averaged over them.
     """

@@ -69,7 +69,7 @@ class TrainingRow:
     lr: float
     weight_norm: float
     images_per_second: float
-    seconds: float  # of training in all
+    seconds: float  # of training, over all processes
     memory_mb: float  # peak memory of this process, in 10^6 bytes
     status: Status = "training"
 

@@ -148,7 +148,7 @@ def test_plain_weights_are_stored_beside_the_averages(walk, tmp_path):
             r"width 0.01 at step 1500: the 128 snapshots up to this step \(widths 0.05, 0.1\) reconstruct it with an",
         ),
         (0.2, 94, r"width 0.2 at step 94: the 8 snapshots .* must be within 5%; choose a tracked width"),
-        (0.05, 1499, r"no EMA snapshot at step 1499: must be one of 23, 47, 70, \.\.\. 1500 \(64 in all\)"),
+        (0.05, 1499, r"no EMA snapshot at step 1499: must be one of 23, 47, 70, \.\.\. 1500 \(64 in total\)"),
         (0.35, 1500, r"EMA width: 0.35: must be above 0"),
     ],
 )
