@@ -72,8 +72,9 @@ def main(args: argparse.Namespace) -> int:
 
 def _become_torchrun(devices: int) -> NoReturn:
     """Replace this process by torchrun, which starts the command once per device. Signals still reach the same id."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    os.execv(sys.executable, [*launcher, "-m", "mpdit", *sys.argv[1:]])
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "-m"]
+    # Without the "--" torchrun would take `--log` for an abbreviation of its own options.
+    os.execv(sys.executable, [*launcher, "--", "mpdit", *sys.argv[1:]])
 
 
 def _count(text: str) -> int:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from helpers.tiny_runs import command, environment, make_spec, rows, run_command, train_in
+from helpers.tiny_runs import command, environment, make_spec, read_outcome, rows, run_command, train_in
 from safetensors.torch import load_file
 
 from mpdit.experiment.run_files import list_checkpoints
@@ -15,9 +15,13 @@ from mpdit.experiment.run_files import list_checkpoints
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains_up_to_rounding(tmp_path, latents):
     spec = make_spec(gradient_clip=0.5)
-    done = run_command(tmp_path / "two", spec, latents, "--devices", "2", "--log-every", "3")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("starts: 12 steps of 8 images") == 1  # only the first rank reports
+    options = ("--devices", "2", "--log-every", "3", "--log", str(tmp_path / "log"))
+    process = run_command(tmp_path / "two", spec, latents, *options)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.count("starts: 12 steps of 8 images") == 1  # only the first rank reports
+    assert (tmp_path / "log").read_text() == process.stdout
+    outcome = read_outcome(tmp_path / "two")
+    assert (outcome.device, outcome.devices) == ("cpu", 2)
     assert train_in(tmp_path / "one", spec, latents, log_every=3) == 0
     assert len(rows(tmp_path / "two")) == 4
     for one, two in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
