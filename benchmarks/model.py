@@ -13,7 +13,7 @@ import argparse
 
 import torch
 
-from mpdit.system.device import device_name
+from mpdit.system.device import add_device_argument, choose_device, device_name
 from mpdit.training.step_time import measure
 
 WORDS = {"cheap": "", "textbook": ", textbook"}
@@ -28,10 +28,11 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="(float32 on a CPU, bfloat16 on a GPU)")
     parser.add_argument("--rounds", type=int, default=15, help="timed steps of each variant (%(default)s)")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(%(default)s)")
+    add_device_argument(parser)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
     arguments = parser.parse_args()
-    on_gpu = arguments.device != "cpu"
+    device = choose_device(arguments.device)
+    on_gpu = device.type == "cuda"
     batch_size = arguments.batch_size or (256 if on_gpu else 32)
     precision = arguments.precision or ("bfloat16" if on_gpu else "float32")
     torch.set_num_threads(arguments.threads)
@@ -45,13 +46,13 @@ def main() -> None:
         batch_size=batch_size,
         rounds=arguments.rounds,
         precision=precision,
-        device=torch.device(arguments.device),
+        device=device,
         compile=arguments.compile,
     )
-    device = device_name(torch.device(arguments.device)) if on_gpu else f"CPU, threads {arguments.threads}"
+    machine = device_name(device) if on_gpu else f"CPU, threads {arguments.threads}"
     mode = "compiled" if arguments.compile else "eager"
     print(f"{arguments.model}, {arguments.modulation}, batch {batch_size}, {precision}, {mode}")
-    print(f"{device}, torch {torch.__version__}, {arguments.rounds} rounds\n")
+    print(f"{machine}, torch {torch.__version__}, {arguments.rounds} rounds\n")
     print("| variant | step, ms | against A | 95 % |\n|---|---|---|---|")
     for row in rows:
         interval = f"{row.relative_low:.3f} to {row.relative_high:.3f}"

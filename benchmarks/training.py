@@ -30,7 +30,7 @@ from mpdit.experiment.records import Manifest, SourceRecord
 from mpdit.experiment.run_spec import DataIdentity, RunSpec
 from mpdit.experiment.schema import Training
 from mpdit.model.flops import flops
-from mpdit.system.device import peak_memory
+from mpdit.system.device import add_device_argument, choose_device, peak_memory
 from mpdit.system.interruption import Interruption
 from mpdit.training.batches import Batches
 from mpdit.training.distributed import join
@@ -159,7 +159,7 @@ def peak_rate(arguments: argparse.Namespace) -> tuple[float, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device_argument(parser)
     parser.add_argument("--model")
     parser.add_argument("--configs", nargs="+", choices=LADDER, default=["E"])
     parser.add_argument("--shape", nargs=3, type=int, metavar=("C", "H", "W"))
@@ -171,6 +171,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="between two log rows (%(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="(%(default)s)")
     arguments = parser.parse_args()
+    arguments.device = choose_device(arguments.device).type
     for name, value in DEFAULTS[arguments.device].items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
