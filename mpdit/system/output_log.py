@@ -1,7 +1,7 @@
-"""What a command prints, also written to a file, so that Snakemake can show the log of a job that failed.
+"""Copy what a command prints to a file, so that Snakemake can show the log of a failed job.
 
-A pipe to `tee` would do the same, but it dies of Ctrl-C before the command does, loses what the command prints while
-it saves, and stands between the command and Snakemake's signals.
+A pipe to `tee` would do the same, but Ctrl-C ends it before the command, so that what the command prints while it saves
+is lost, and it separates the command from Snakemake's signals.
 """
 
 import io
@@ -17,10 +17,10 @@ from .errors import UserError
 
 @contextmanager
 def output_copied_to(path: Path | None) -> Iterator[None]:
-    """Within this context whatever Python prints is appended to the file as well; with None nothing changes.
+    """Within this context, also append to the file whatever Python prints; with None, do nothing.
 
-    The traceback of an exception that leaves the context is appended, too. Only opening the file can fail (UserError):
-    where a later write does (a full disk), the command goes on without it.
+    The traceback of an exception that leaves the context is appended as well. Raises UserError if the file cannot be
+    opened; if a later write fails, because the disk is full, the command goes on without it.
     """
     if path is None:
         yield
