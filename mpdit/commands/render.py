@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..rendering.registry import ARTIFACTS
 
     registrations.load()
-    parser.add_argument("artifact", metavar="NAME", choices=ARTIFACTS, help=f"one of {', '.join(ARTIFACTS)}")
+    names = f"one of {', '.join(ARTIFACTS)}" if ARTIFACTS else "no table or figure is registered"
+    parser.add_argument("artifact", metavar="NAME", choices=ARTIFACTS, help=names)
     parser.add_argument("--data", required=True, metavar="FOLDER", help="folder of the aggregated CSVs")
     parser.add_argument(
         "--cost", metavar="CSV", help="default: cost.csv in --data; without either, step times are left empty"
