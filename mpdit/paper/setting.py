@@ -1,8 +1,8 @@
 """What the paper trained. Its numbers are printed next to such runs only, and only where they were also sampled and
 scored as in the paper (`scores.PAPER_PROTOCOL`)."""
 
-from ..experiment.grid import RunSpec
 from ..experiment.published import published_setting
+from ..experiment.run_spec import RunSpec
 from ..experiment.schema import Training
 
 PAPER_DATA = {"name": "imagenet128", "resolution": 128}

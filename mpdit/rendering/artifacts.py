@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..experiment.columns import SCHEMAS
 from ..results.tables import read_table
@@ -26,7 +25,7 @@ def read(
     Raises UserError for a file that is missing or invalid.
     """
     folder = Path(folder)
-    data: dict[str, Any] = {}
+    data: Any = {}
     for name in artifact.reads:
         if name == "samples":
             if runs is None:
@@ -36,10 +35,10 @@ def read(
             data[name] = None
         else:
             data[name] = read_table(cost if name == "cost" and cost else folder / f"{name}.csv", SCHEMAS[name])
-    return ArtifactData(**data)  # type: ignore[typeddict-item]
+    return cast(ArtifactData, data)
 
 
-def render(artifact: Artifact, data: ArtifactData | Mapping[str, Any], output: str | Path) -> None:
+def render(artifact: Artifact, data: ArtifactData, output: str | Path) -> None:
     """Make the artifact and write all of its files: `output`, and files of the same name with the other suffixes."""
     if artifact.kind == "table":
         table_format.save(artifact.make(data), output, artifact.caption)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+
+def points(curve: Line2D) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of a line, in data coordinates."""
+    import numpy as np
+
+    x, y = curve.get_data()
+    return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
 
 
 def positive_axis(axes: Axes) -> None:
@@ -13,7 +23,7 @@ def positive_axis(axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     values = [
-        y for shared in axes.get_shared_y_axes().get_siblings(axes) for curve in shared.lines for y in curve.get_ydata()
+        y for shared in axes.get_shared_y_axes().get_siblings(axes) for curve in shared.lines for y in points(curve)[1]
     ]
     if not values or min(values) <= 0:
         return
@@ -42,7 +52,7 @@ def step_axis(axes: Axes, last: int) -> None:
 
 def limit_to_late_values(axes: Axes, start: float) -> None:
     """Set the limits of the y axis to what the lines do from x = `start` on, whatever they do before."""
-    values = [y for curve in axes.lines for x, y in zip(*curve.get_data(), strict=True) if x >= start]
+    values = [y for curve in axes.lines for x, y in zip(*points(curve), strict=True) if x >= start]
     if values:
         low, high = min(values), max(values)
         room = 0.05 * (high - low) or 0.05 * high

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +53,9 @@ def panels_by_rate(runs: pd.DataFrame) -> list[Panel]:
     A line is labeled with its rate where its configuration has several.
     """
     panels = []
-    for (model, modulation), rows in summary.in_order(runs).groupby(["model", "modulation"], sort=False):
+    for (model, modulation), rows in groups(summary.in_order(runs), "model", "modulation"):
         lines = []
-        for (config, lr), members in rows.groupby(["config", "lr"], sort=False):
+        for (config, lr), members in groups(rows, "config", "lr"):
             one_rate = rows.loc[rows["config"] == config, "lr"].nunique() == 1
             lines.append(Line(config if one_rate else f"{config} {rate(lr)}", config, members))
         panels.append(Panel(_panel_title(model, modulation), lines))
@@ -67,9 +67,9 @@ def panels_by_config(runs: pd.DataFrame) -> list[Panel]:
     return [
         Panel(
             _panel_title(model, modulation),
-            [Line(config, config, members) for config, members in rows.groupby("config", sort=False)],
+            [Line(config, config, members) for (config,), members in groups(rows, "config")],
         )
-        for (model, modulation), rows in summary.in_order(runs).groupby(["model", "modulation"], sort=False)
+        for (model, modulation), rows in groups(summary.in_order(runs), "model", "modulation")
     ]
 
 
@@ -80,16 +80,21 @@ def _panel_title(model: str, modulation: str) -> str:
 def settings(runs: pd.DataFrame) -> list[Setting]:
     """Each combination of model, configuration, modulation and learning rate."""
     runs = summary.in_order(runs)
-    words = {"model": str, "config": str, "modulation": modulation_name, "lr": rate}
+    words: dict[str, Callable[[Any], str]] = {"model": str, "config": str, "modulation": modulation_name, "lr": rate}
     named = [key for key in words if key in ("model", "config") or runs[key].nunique() > 1]
     return [
         Setting(", ".join(words[key](members[key].iloc[0]) for key in named), members)
-        for _, members in runs.groupby(list(words), sort=False)
+        for _, members in groups(runs, *words)
     ]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Rows of the aggregates
+
+
+def groups(rows: pd.DataFrame, *keys: str) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """The values of `keys` and the rows that have them, in the order in which they appear."""
+    return iter(rows.groupby(list(keys), sort=False))
 
 
 def rows_of(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +160,8 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     import numpy as np
 
     with np.errstate(invalid="ignore"):
-        return np.nansum(values, axis) / (~np.isnan(values)).sum(axis)
+        means: np.ndarray = np.nansum(values, axis) / (~np.isnan(values)).sum(axis)
+    return means
 
 
 def draw_mean(axes: Axes, label: str, look: str | Mapping[str, Any], points: pd.DataFrame) -> list[style.LineEnd]:
@@ -169,7 +175,7 @@ def draw_mean(axes: Axes, label: str, look: str | Mapping[str, Any], points: pd.
 
 def last_step(runs: pd.DataFrame, rows: pd.DataFrame) -> int:
     """The last step that an axis of training steps must reach."""
-    return max(runs["steps"].max(), rows["step"].max() if len(rows) else 0)
+    return int(max(runs["steps"].max(), rows["step"].max() if len(rows) else 0))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -185,10 +191,9 @@ def not_shown_note(runs: pd.DataFrame, shown: Iterable[str]) -> str:
     keys = [key for key in ("model", "config", "modulation") if key == "config" or runs[key].nunique() > 1]
     if len(absent.groupby([*keys, "status"])) > MOST_NAMED:
         keys = ["config"]
-    counts = absent.groupby([*keys, "status"], sort=False).size()
     words = [
-        f"{', '.join(map(modulation_name, key))} ({count} {STATUS_WORDS.get(status, status)})"
-        for (*key, status), count in counts.items()
+        f"{', '.join(map(modulation_name, key))} ({len(members)} {STATUS_WORDS.get(status, status)})"
+        for (*key, status), members in groups(absent, *keys, "status")
     ]
     return f"Not shown: {'; '.join(words) if len(keys) > 1 else ', '.join(words)}." if words else ""
 

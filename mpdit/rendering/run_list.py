@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..experiment.records import TrainedRun
 from ..experiment.run_files import TRAINED
@@ -73,9 +74,9 @@ def read_runs(path: Path) -> list[Run]:
 
 
 def _run(row: dict[str, str]) -> Run:
-    numbers = {name: float(row[name]) if row[name] else None for name in NUMBERS}
-    texts = {name: row[name] or None for name in ("device", "latents", "commit")}
-    return Run(run=row["run"], status=row["status"], **numbers, **texts)
+    values: dict[str, Any] = {name: row[name] or None for name in Run.__dataclass_fields__}
+    numbers = {name: float(row[name]) for name in NUMBERS if row[name]}
+    return Run(**values | numbers)
 
 
 def state_counts(statuses: Iterable[str]) -> str:

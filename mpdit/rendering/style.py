@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..experiment.ladder import LADDER, MODULATIONS
 from ..system.files import replacing
+from .axes import points
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ WIDTH = 6.75  # inches: both columns of a conference page
 DPI = 200  # of PNGs
 GRAY = "0.45"
 
-STYLE = {
+STYLE: Any = {  # matplotlib's rcParams
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.titlelocation": "left",
@@ -122,9 +123,9 @@ def save(figure: Figure, output: str | Path) -> None:
     output, figure.dpi = Path(output), DPI
     # The canvases' own functions, because Figure.savefig draws everything twice.
     with replacing(output.with_suffix(".png")) as part:
-        FigureCanvasAgg(figure).print_png(part, metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(part, metadata={"Software": None})  # type: ignore[no-untyped-call]
     with replacing(output.with_suffix(".pdf")) as part:
-        FigureCanvasPdf(figure).print_pdf(part, metadata={"CreationDate": None})
+        FigureCanvasPdf(figure).print_pdf(part, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -155,7 +156,8 @@ def line(
         for edge in (low, high):
             axes.plot(x, edge, color=look["color"], linestyle=look.get("linestyle", "-"), linewidth=0.5, alpha=0.6)
     (curve,) = axes.plot(x, y, label=label, **look)
-    return LineEnd(label, curve.get_xdata()[-1], curve.get_ydata()[-1], look["color"])
+    xs, ys = points(curve)
+    return LineEnd(label, xs[-1], ys[-1], look["color"])
 
 
 def footnote(figure: Figure, *sentences: str) -> None:
@@ -189,16 +191,16 @@ def label_ends(figure: Figure, ends: Mapping[Axes, Sequence[LineEnd]], gap: floa
             placeholder(axes, "no data yet")
     figure.draw_without_rendering()  # lays out the panels, so that positions on the page are known
     figure.set_layout_engine("none")  # and keeps them: with many panels most of the time goes into the layout
-    points = 72 / figure.dpi
+    scale = 72 / figure.dpi  # points per pixel
     for axes, labels in ends.items():
-        heights = [axes.transData.transform((end.x, end.y))[1] * points for end in labels]
+        heights = [axes.transData.transform((end.x, end.y))[1] * scale for end in labels]
         right = max((end.x for end in labels), default=0)
-        moved = spread_out(heights, gap, axes.bbox.y0 * points + gap / 2, axes.bbox.y1 * points - gap / 2)
+        moved = spread_out(heights, gap, axes.bbox.y0 * scale + gap / 2, axes.bbox.y1 * scale - gap / 2)
         for end, old, new in zip(labels, heights, moved, strict=True):
             # Shorter lines have their labels in the same column as the longest.
             beside = axes.transData.transform((right, end.y))[0] - axes.transData.transform((end.x, end.y))[0]
             axes.annotate(
-                end.label, (end.x, end.y), xytext=(beside * points + 9, new - old), textcoords="offset points",
+                end.label, (end.x, end.y), xytext=(beside * scale + 9, new - old), textcoords="offset points",
                 va="center", color=end.color, fontweight="bold", annotation_clip=False,
                 arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
             )  # fmt: skip

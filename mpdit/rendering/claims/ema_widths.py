@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
 USUAL_WIDTH = "0.05"  # the one to compare at where there are several and none is chosen
 
+Column = tuple[str, int]  # EMA width and sampling seed
 Pairs = dict[int, list[tuple[float, float]]]  # training seed: scores of both sides, one pair per sampling seed
 
 
@@ -33,7 +35,7 @@ def at_fixed_width(first: pd.DataFrame, second: pd.DataFrame) -> PairedScores:
 
     `first` and `second` come from `scores_by_seed`.
     """
-    shared = [column for column in first if column in second]
+    shared = [column for column in _columns(first) if column in second]
     width = usual_or_only_width({width for width, _ in shared})
     columns = [(column, column) for column in shared if column[0] == width]
     pairs = {seed: _pairs(first, second, seed, columns) for seed in first.index.intersection(second.index)}
@@ -54,9 +56,11 @@ def at_best_widths(first: pd.DataFrame, second: pd.DataFrame, seeds: Sequence[in
     sampling seeds. Returns None unless at least 2 widths were sampled with the same 2 or more sampling seeds on every
     one of `seeds`.
     """
-    first, second = first.reindex(seeds), second.reindex(seeds)
+    first, second = first.reindex(list(seeds)), second.reindex(list(seeds))
     complete = [
-        column for column in first if column in second and first[column].notna().all() and second[column].notna().all()
+        column
+        for column in _columns(first)
+        if column in second and first[column].notna().all() and second[column].notna().all()
     ]
     sampling_seeds = {width: {seed for other, seed in complete if other == width} for width, _ in complete}
     sampling_seeds = {width: own for width, own in sampling_seeds.items() if len(own) > 1}
@@ -76,12 +80,16 @@ def _best_width(side: pd.DataFrame, widths: Sequence[str], sampling_seeds: Seque
     return min(widths, key=lambda width: side[[(width, seed) for seed in others]].to_numpy().mean())
 
 
+def _columns(scores: pd.DataFrame) -> list[Column]:
+    """The columns of a frame of `scores_by_seed`."""
+    columns: Any = scores.columns  # a MultiIndex, which the stubs do not know
+    return list(columns)
+
+
 def _pairs(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    seed: int,
-    columns: Sequence[tuple[tuple[str, int], tuple[str, int]]],
+    first: pd.DataFrame, second: pd.DataFrame, seed: int, columns: Sequence[tuple[Column, Column]]
 ) -> list[tuple[float, float]]:
     """Scores of both sides of a training seed, by pairs of columns. Pairs with a missing score are left out."""
-    pairs = [(first.loc[seed, own], second.loc[seed, other]) for own, other in columns]
-    return [(ours, theirs) for ours, theirs in pairs if ours == ours and theirs == theirs]
+    ours, theirs = first.loc[seed].to_dict(), second.loc[seed].to_dict()
+    pairs = [(float(ours[own]), float(theirs[other])) for own, other in columns]
+    return [pair for pair in pairs if not any(map(math.isnan, pair))]

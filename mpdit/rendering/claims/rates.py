@@ -41,9 +41,9 @@ def _best_rates(ours: str, base: str, study: Study, model: str, data: str) -> li
     findings = []
     for rows in by_protocol(own):
         metric = deciding_metric(rows)
-        sweeps = [Sweep(side.side.config, _scores_by_rate(rows, side.runs, metric)) for side in sides]
-        if all(sweep.scores and sweep.shared_seeds for sweep in sweeps):
-            findings.append(_rate_ratio(*sweeps, metric, rows))
+        first, second = (Sweep(side.side.config, _scores_by_rate(rows, side.runs, metric)) for side in sides)
+        if all(sweep.scores and sweep.shared_seeds for sweep in (first, second)):
+            findings.append(_rate_ratio(first, second, metric, rows))
     return findings or [
         Finding(missing=f"scores at the last step at two or more rates of each configuration{unfinished_words(*sides)}")
     ]
@@ -87,7 +87,10 @@ def _scores_by_rate(scores: pd.DataFrame, runs: pd.DataFrame, metric: ScoreMetri
     if not sampling_seeds.size:
         return {}
     rows = rows[rows["sampling_seed"].isin(set.intersection(*sampling_seeds))]
-    by_rate: Scores = {lr: part.groupby("seed")[metric.column].mean().to_dict() for lr, part in rows.groupby("lr")}
+    means = rows.groupby(["lr", "seed"], as_index=False)[metric.column].mean()
+    by_rate: Scores = {}
+    for lr, seed, mean in means.to_numpy().tolist():
+        by_rate.setdefault(lr, {})[int(seed)] = mean
     for lr, seed in runs.loc[runs["status"] == "diverged", ["lr", "seed"]].itertuples(index=False):
         by_rate.setdefault(lr, {})[seed] = math.inf
     return dict(sorted(by_rate.items())) if len(by_rate) > 1 else {}

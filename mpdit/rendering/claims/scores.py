@@ -114,7 +114,7 @@ def _finding(
 
 def _difference(pairs: Sequence[tuple[float, float]], difference: Difference, metric: ScoreMetric) -> float:
     """Difference of the means of both sides over sampling seeds: a logarithm, or points (of KID: thousandths)."""
-    first, second = (sum(scores) / len(scores) for scores in zip(*pairs, strict=True))
+    first, second = (sum(scores, 0.0) / len(scores) for scores in zip(*pairs, strict=True))
     if difference == "points":
         return (first - second) * (1000 if metric.is_kernel_distance else 1)
     return math.log(first / second) if min(first, second) > 0 else math.nan

@@ -38,7 +38,7 @@ def curves(magnitudes: pd.DataFrame) -> Curves:
         "weights": weights.groupby(["run", "step"])["magnitude"].mean(),
     }
     return {
-        name: {run: rows.droplevel("run") for run, rows in values.groupby("run")}
+        name: {str(run): rows.droplevel("run") for run, rows in values.groupby("run")}
         for name, values in by_run_and_step.items()
     }
 

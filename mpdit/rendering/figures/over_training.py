@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...experiment.ladder import LADDER
 from .. import style
@@ -187,7 +187,7 @@ def learned_gains(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure:
     for setting, row in zip(shown, grid, strict=False):
         panels = dict(zip([*heads, "final layer"], row, strict=True))
         own = rows_of(rows, setting.runs)
-        means = own.groupby(["step", "block", "branch", "head"])["magnitude"].mean().unstack("step")
+        means: Any = own.groupby(["step", "block", "branch", "head"])["magnitude"].mean().unstack("step")
         block_looks = style.ramp(sorted(own.loc[own["branch"] != "final", "block"].unique()))
         for (block, branch, head), gains in means.iterrows():
             label = f"{branch} {head} {block + 1}"

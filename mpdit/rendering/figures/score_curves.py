@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...experiment.metric_names import metric_label
 from ...results import summary
 from .. import style
-from ..axes import add_headroom, positive_axis, step_axis
+from ..axes import add_headroom, points, positive_axis, step_axis
 from ..deciding_metric import deciding_metric, has_fewer_samples_than_features
 from ..lines import (
     Line,
@@ -128,11 +128,11 @@ def _mark_best(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame) -> None:
     for line in lines:
         means = mean_over_seeds(rows_of(first, line.runs), "width", metric)["mean"]
         if line.label in curves and len(means) > 1:
-            points = dict(zip(*curves[line.label].get_data(), strict=True))
-            best = means.idxmin()
-            if best in points:
+            heights = dict(zip(*points(curves[line.label]), strict=True))
+            best: Any = means.idxmin()
+            if best in heights:
                 color = style.LOOKS[line.config]["color"]
-                axes.plot(best, points[best], "*", color=color, mec="white", mew=0.6, ms=12, zorder=6)
+                axes.plot(best, heights[best], "*", color=color, mec="white", mew=0.6, ms=12, zorder=6)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def _score_notes(fid: pd.DataFrame) -> list[str]:
 
 def _draw_floor(axes: Axes, floor: float) -> None:
     """Show the score of real images: as a line if it is in sight, otherwise in words, so that lines keep their room."""
-    small_print = {"textcoords": "offset points", "va": "bottom", "fontsize": 6.5, "color": style.GRAY}
+    small_print: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "fontsize": 6.5, "color": style.GRAY}
     low, high = axes.get_ylim()
     if math.isnan(floor):
         return
