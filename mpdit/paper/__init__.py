@@ -13,6 +13,6 @@ from . import setting, tables, claims, figures  # noqa: F401
 # isort: on
 
 introduction(
-    "This report reruns and extends the ablation study of “Exploring Magnitude Preservation and Rotation Modulation in "
+    "This study reproduces and extends the ablation of “Exploring Magnitude Preservation and Rotation Modulation in "
     "Diffusion Transformers” (arXiv 2505.19122)."
 )

@@ -24,6 +24,7 @@ OTHER_FEATURES = (
 
 @figure(
     "magnitudes",
+    title="Residual stream by block",
     experiments=("table1",),
     reads=("runs", "magnitudes"),
     caption="Magnitude of the residual stream by block, at initialization and after training: means over noise levels "
@@ -35,6 +36,7 @@ def residual_stream_by_block(data: ArtifactData) -> Figure:
 
 @figure(
     "loss",
+    title="Training loss",
     experiments=("table1",),
     reads=("runs", "training"),
     caption="Training loss (the mean squared error of the predicted noise plus the variational term), and its ratio to "
@@ -58,6 +60,7 @@ def sample_grids(data: ArtifactData) -> Figure:
 
 @figure(
     "magnitudes_over_training",
+    title="Residual stream over training",
     experiments=("table1",),
     reads=("runs", "magnitudes"),
     caption="Magnitude of the residual stream over training, averaged over blocks (left) and after the last block "
@@ -124,6 +127,7 @@ def fid_over_training(data: ArtifactData) -> Figure:
 
 @figure(
     "learning_rate",
+    title="FID by learning rate",
     experiments=("learning_rate",),
     reads=("runs", "fid"),
     caption="FID (left) and KID (right) by learning rate, at the last step of each run. "
@@ -136,7 +140,7 @@ def learning_rate(data: ArtifactData) -> Figure:
 
 @figure(
     "ema_width",
-    title="EMA width",
+    title="FID by EMA width",
     experiments=("ema_width",),
     reads=("runs", "fid"),
     caption=f"FID (left) and KID (right) by the width of the EMA, reconstructed after training. {SEEDS} A star marks "

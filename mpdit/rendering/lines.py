@@ -80,7 +80,9 @@ def _panel_title(model: str, modulation: str) -> str:
 def settings(runs: pd.DataFrame) -> list[Setting]:
     """Each combination of model, configuration, modulation and learning rate."""
     runs = summary.in_order(runs)
-    words: dict[str, Callable[[Any], str]] = {"model": str, "config": str, "modulation": modulation_name, "lr": rate}
+    words: dict[str, Callable[[Any], str]] = {
+        "model": str, "config": "Config {}".format, "modulation": modulation_name, "lr": rate,
+    }  # fmt: skip
     named = [key for key in words if key in ("model", "config") or runs[key].nunique() > 1]
     return [
         Setting(", ".join(words[key](members[key].iloc[0]) for key in named), members)

@@ -18,7 +18,7 @@ PHRASES = {
     "count": "{:,.0f} samples",
     "ema_width": "EMA width {}",
     "step": "snapshot of step {:,.0f}",
-    "features": "features of {}",
+    "features": "{} features",
     "reference": "reference {}",
     "reference_count": "{:,.0f} real images",
 }

@@ -162,8 +162,8 @@ def line(
 
 def footnote(figure: Figure, *sentences: str) -> None:
     """Small print below the panels. Empty sentences are left out."""
-    text = " ".join(filter(None, sentences))
-    figure.supxlabel("\n".join(textwrap.wrap(text, 130)), x=0.01, ha="left", fontsize=6.5, color=GRAY)
+    lines = textwrap.wrap(" ".join(filter(None, sentences)), 130, break_on_hyphens=False)
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=6.5, color=GRAY)
 
 
 def legend(figure: Figure, looks: Mapping[str, Look]) -> None:

@@ -84,7 +84,7 @@ def test_one_seed_ranks_nothing():
     assert "One seed (n = 1)" in notes
     assert (
         "Protocol: ddpm sampler, 50 sampling steps, guidance 1, 1,000 samples, EMA width 0.05, snapshot of step 100, "
-        "features of efficientnet-lite0, reference mnist8, 5,000 real images. Lower is better."
+        "efficientnet-lite0 features, reference mnist8, 5,000 real images. Lower is better."
     ) in notes
     assert "fewer samples than features" in notes
     assert "on a processor" in notes

@@ -199,7 +199,7 @@ def learned_gains(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure:
                 style.line(panels[head], label, look, gains.index, gains)
         for title, axes in panels.items():
             axes.set_title(title)
-            axes.axhline(0, color="0.6", linewidth=0.6, zorder=1)
+            axes.plot([0, last], [0, 0], color="0.6", linewidth=0.6, zorder=1)
             step_axis(axes, last)
             axes.set_xticks([0, last])
         row[-1].set_xlim(0, 1.8 * last)  # room for the names of heads

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ...experiment.ladder import ADDS
+from ...experiment.run_files import SAMPLE_ARRAYS, SAMPLES
 from ...system.errors import UserError
 from .. import style
 from ..lines import panels_by_rate
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS, CLASSES = 5, 10  # of each grid
+MOST_ACROSS = 3  # grids
 SMALLEST_SIDE = 64  # pixels; smaller images are enlarged to at least this
 MARGIN = 4  # pixels between images
 
@@ -31,22 +33,26 @@ def sample_grids(runs: pd.DataFrame, fid: pd.DataFrame, folder: Path) -> Figure:
     """
     scored = fid[fid["protocol"] == fid["protocol"].iloc[0]] if len(fid) else fid  # one protocol, so the same noise
     panels = panels_by_rate(runs)
-    cells = [(f"\n{panel.title}" if len(panels) > 1 else "", line) for panel in panels for line in panel.lines]
-    across = min(3, max(len(panel.lines) for panel in panels))
-    figure, grid = style.panels(-(-len(cells) // across), across, height=4 / across)
+    across = min(MOST_ACROSS, max(len(panel.lines) for panel in panels))
+    rows_of_panel = [-(-len(panel.lines) // across) for panel in panels]
+    figure, grid = style.panels(sum(rows_of_panel), across, height=4 / across)
     for axes in grid.flat:
         axes.set_axis_off()
         axes.set_anchor("N")
-    for axes, (title, line) in zip(grid.flat, cells, strict=False):
-        members = line.runs.sort_values("seed")
-        run = next((run for run in members["run"] if run in set(scored["run"])), None)
-        axes.set_title(f"{line.label}: {ADDS.get(line.config, '')}{title}")
-        if run is None:
-            axes.set_box_aspect(ROWS / CLASSES)
-            style.placeholder(axes, f"no samples: {members['status'].iloc[0]}")
-        else:
-            path = folder / run / "samples" / scored["protocol"].iloc[0] / "samples.npz"
-            axes.imshow(mosaic(path, ROWS, CLASSES))
+    first = 0
+    for panel, count in zip(panels, rows_of_panel, strict=True):
+        title = f"\n{panel.title}" if len(panels) > 1 else ""
+        for axes, line in zip(grid[first : first + count].flat, panel.lines, strict=False):
+            members = line.runs.sort_values("seed")
+            run = next((run for run in members["run"] if run in set(scored["run"])), None)
+            axes.set_title(f"{line.label}: {ADDS.get(line.config, '')}{title}")
+            if run is None:
+                axes.set_box_aspect(ROWS / CLASSES)
+                style.placeholder(axes, f"no samples: {members['status'].iloc[0]}")
+            else:
+                path = folder / run / SAMPLES / scored["protocol"].iloc[0] / SAMPLE_ARRAYS
+                axes.imshow(mosaic(path, ROWS, CLASSES))
+        first += count
     style.footnote(figure, "One class per column. Images at the same position start from the same noise.")
     return figure
 
