@@ -1,14 +1,16 @@
 """What tests share: real pictures beside the project, tiny latents of real digits, a tiny finished study."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
-from helpers.digits import DIGITS, some_digits
 from helpers.projects import FinishedStudy, finish_study
 from helpers.shared_folders import made_once
 
-from mpdit.data.encode import encode
+# There is one process per core: more threads of NumPy and torch would only wait for one another. The variable is read
+# when they are imported, which nothing above does.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +25,10 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_latents(tmp_path_factory) -> Path:
     """A latents folder of 64 real digits at 8x8, all ten classes among them. Not to be changed."""
+    from helpers.digits import DIGITS, some_digits
+
+    from mpdit.data.encode import encode
+
     return made_once(tmp_path_factory, "mnist8", lambda folder: encode(some_digits(64), DIGITS, folder))
 
 

