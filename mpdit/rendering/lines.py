@@ -177,7 +177,7 @@ def draw_mean(axes: Axes, label: str, look: str | Mapping[str, Any], points: pd.
 
 def last_step(runs: pd.DataFrame, rows: pd.DataFrame) -> int:
     """The last step that an axis of training steps must reach."""
-    return int(max(runs["steps"].max(), rows["step"].max() if len(rows) else 0))
+    return int(max([*runs["steps"], *rows["step"]], default=0))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
