@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,12 +53,12 @@ def write_interim(experiment: Experiment, runs: Path, cost: Path | None, output:
     An artifact that cannot be rendered does not stop the others: what is wrong is returned, and shown in the report.
     Its files from an earlier call are removed, so that everything in `output` is from this one.
     """
-    made = goals(experiment.blocks)
-    tables = _aggregate(experiment, runs, output, made)
+    blocks = goals(experiment.blocks)
+    tables = _aggregate(experiment, runs, output, blocks.values())
     states = f"{state_counts(tables['runs']['status'])}; {_score_count(experiment, tables)}"
     notice = f"Interim, {time.strftime('%Y-%m-%d %H:%M')}; {states}."
     problems = {}
-    for name, block in made.items():
+    for name, block in blocks.items():
         data = output / "experiments" / block if block else output
         problem = _render(ARTIFACTS[name], data, cost, runs, output, notice)
         if problem:
@@ -66,16 +66,16 @@ def write_interim(experiment: Experiment, runs: Path, cost: Path | None, output:
     path = output / "report.html"
     reasons = {name: problem.reason for name, problem in problems.items()}
     report.write(path, experiment, output, runs, notice, reasons)
-    return Interim(path, states, len(made), problems)
+    return Interim(path, states, len(blocks), problems)
 
 
-def _aggregate(experiment: Experiment, runs: Path, output: Path, made: Mapping[str, str | None]) -> Tables:
+def _aggregate(experiment: Experiment, runs: Path, output: Path, blocks: Iterable[str | None]) -> Tables:
     """Write plan.json and the aggregates of all runs, and of each block that an artifact is made from. Returns those of
     all runs."""
     every = collect(experiment.planned_runs(*experiment.blocks), runs)
     write_json(output / "plan.json", experiment.plan(*experiment.blocks))
     write_tables(every, output)
-    for block in dict.fromkeys(block for block in made.values() if block):
+    for block in dict.fromkeys(filter(None, blocks)):
         folder = output / "experiments" / block
         write_json(folder / "plan.json", experiment.plan(block))
         write_tables(subset(every, experiment.planned_runs(block)), folder)

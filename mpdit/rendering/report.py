@@ -58,7 +58,7 @@ def write(
     import jinja2
 
     results, rows = Path(results), read_runs(Path(results) / "runs.csv")
-    made = goals(experiment.blocks)
+    names = list(goals(experiment.blocks))
     models = dict.fromkeys(run.model for run in experiment.runs.values())
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(Path(__file__).with_suffix(".html").read_text())
@@ -71,9 +71,9 @@ def write(
         version=version("mpdit"),
         states=state_counts(row.status for row in rows),
         time_spent=duration(sum(row.seconds or 0 for row in rows)),
-        sections=_sections(list(made), results, problems or {}),
+        sections=_sections(names, results, problems or {}),
         absent=[
-            f"{name} ({' or '.join(artifact.experiments)})" for name, artifact in ARTIFACTS.items() if name not in made
+            f"{name} ({' or '.join(artifact.experiments)})" for name, artifact in ARTIFACTS.items() if name not in names
         ],
         runs=run_lines(rows),
         provenance=provenance(rows, Path(runs)),

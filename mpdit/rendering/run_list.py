@@ -22,7 +22,7 @@ STATES = {"trained": "trained", "running": "started but not finished", "diverged
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRow:
     """What the report needs of a row of runs.csv; None for an empty cell."""
 
     run: str
@@ -64,19 +64,19 @@ def read_result(path: Path) -> bytes:
         raise UserError(f"{path}: no such file; make it first with `snakemake {path.with_suffix('')}...`") from None
 
 
-def read_runs(path: Path) -> list[Run]:
+def read_runs(path: Path) -> list[RunRow]:
     """The rows of runs.csv. Raises UserError if it is missing or has no such columns."""
     rows = list(csv.DictReader(read_result(path).decode().splitlines()))
-    missing = [column for column in Run.__dataclass_fields__ if rows and column not in rows[0]]
+    missing = [column for column in RunRow.__dataclass_fields__ if rows and column not in rows[0]]
     if missing:
         raise UserError(f"{path}: missing column {missing[0]!r}; an older version wrote the file, so make it again")
     return [_run(row) for row in rows]
 
 
-def _run(row: dict[str, str]) -> Run:
-    values: dict[str, Any] = {name: row[name] or None for name in Run.__dataclass_fields__}
+def _run(row: dict[str, str]) -> RunRow:
+    values: dict[str, Any] = {name: row[name] or None for name in RunRow.__dataclass_fields__}
     numbers = {name: float(row[name]) for name in NUMBERS if row[name]}
-    return Run(**values | numbers)
+    return RunRow(**values | numbers)
 
 
 def state_counts(statuses: Iterable[str]) -> str:
@@ -86,7 +86,7 @@ def state_counts(statuses: Iterable[str]) -> str:
     return f"{plural(counts.total(), 'run')}: {states}"
 
 
-def run_lines(runs: Sequence[Run]) -> list[RunLine]:
+def run_lines(runs: Sequence[RunRow]) -> list[RunLine]:
     """The runs as the report's table shows them."""
     return [
         RunLine(
@@ -107,7 +107,7 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def provenance(runs: Sequence[Run], folder: Path) -> dict[str, list[str]]:
+def provenance(runs: Sequence[RunRow], folder: Path) -> dict[str, list[str]]:
     """Where the numbers come from: for each term its values, each with the number of runs that have it.
 
     `folder` holds the run folders, whose trained.json files tell the versions; those that cannot be read are left out.
@@ -116,8 +116,8 @@ def provenance(runs: Sequence[Run], folder: Path) -> dict[str, list[str]]:
     versions: Counter[str] = Counter()
     for run in finished:
         with suppress(UserError):
-            found = TrainedRun.read(folder / run.run / TRAINED).versions
-            versions[", ".join(f"{name} {number}" for name, number in found.items() if number)] += 1
+            trained = TrainedRun.read(folder / run.run / TRAINED)
+            versions[", ".join(f"{name} {number}" for name, number in trained.versions.items() if number)] += 1
     return {
         "hardware": _counted(Counter(f"{run.device}, {plural(run.threads or 0, 'CPU thread')}" for run in finished)),
         "versions": _counted(versions),

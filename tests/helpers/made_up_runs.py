@@ -1,4 +1,4 @@
-"""Run folders as the stages leave them, of made-up numbers: for tests of what is made from them."""
+"""Run folders and aggregates with made-up numbers, laid out as the commands write them."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ LR = {"A": 1e-3, "B": 1e-3, "C": 2e-2, "D": 2e-2, "E": 2e-2}
 
 
 def entry(config="A", seed=0, **changes) -> dict:
-    """A run of a plan, as the workflow writes it."""
+    """An entry of plan.json."""
     axes = {
         "model": "DiT-Nano/2", "config": config, "modulation": "scale_shift", "lr": LR[config], "seed": seed,
         "data": "mnist8",
@@ -55,20 +55,23 @@ def write_rows(path: Path, columns, rows: list[dict]) -> None:
 
 
 def write_run(runs: Path, entry: dict, status="trained", step=100, fid=50.0, magnitude=1.0, loss=0.5) -> Path:
-    """A run that has ended, with one score, magnitudes of two blocks and samples; `status` diverged: without these."""
+    """Write a finished run with scores, magnitudes of two blocks and samples; one that diverged has none of these."""
     folder = runs / entry["run"]
     write_spec(folder, entry)
     ended = outcome(entry["run"]) | {"status": status, "step": step, "loss": loss}
     (folder / "trained.json").write_text(json.dumps(ended))
     write_training(folder, [(50, 0.75), (step, loss if status == "trained" else float("nan"))], status)
-    alive = status == "trained"
-    write_rows(folder / "magnitudes.csv", MAGNITUDES.names, magnitudes(entry["run"], magnitude) if alive else [])
+    is_trained = status == "trained"
+    write_rows(folder / "magnitudes.csv", MAGNITUDES.names, magnitudes(entry["run"], magnitude) if is_trained else [])
     for path in entry["scores"]:
         score = score_row(entry, fid=fid)
-        write_rows(folder / path, SCORE, [score] if alive else [])
+        write_rows(folder / path, SCORE, [score] if is_trained else [])
         images = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((100, 8, 8, 3), np.uint8)
         arrays = {"arr_0": images, "labels": np.arange(100) % 10}
-        np.savez((folder / path).with_name("samples.npz"), **{key: a[: 100 * alive] for key, a in arrays.items()})
+        np.savez(
+            (folder / path).with_name("samples.npz"),
+            **{key: a[: 100 if is_trained else 0] for key, a in arrays.items()},
+        )
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Aggregates of a made-up study for the claims: scores by setting, seed, EMA width and sampling seed; magnitudes."""
+"""Aggregates of made-up studies for claims: scores by setting, seed, EMA width and sampling seed, and magnitudes."""
 
 import pandas as pd
 
@@ -11,34 +11,36 @@ MEASURED = {"model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift"}
 
 
 def run(config, seed, *scores, status="trained", **axes) -> tuple:
-    """A run for `frames`. A score is a number (FID at width 0.05, sampling seed 0) or what sets it apart."""
+    """A run for `made_up_runs.frames`. A score is a FID at width 0.05 and sampling seed 0, or a mapping of columns."""
     rows = []
     for score in scores:
         row = INCEPTION | (score if isinstance(score, dict) else {"fid": score})
-        width, draw = row.setdefault("ema_width", 0.05), row.get("sampling_seed", 0)
-        rows.append({"protocol": f"{row['count']}-{width}-{row.get('step', 100)}-{draw}", **row})
+        width, sampling_seed = row.setdefault("ema_width", 0.05), row.get("sampling_seed", 0)
+        rows.append({"protocol": f"{row['count']}-{width}-{row.get('step', 100)}-{sampling_seed}", **row})
     return entry(config, seed, **axes), status, rows
 
 
 def seeds(config, *scores, **axes) -> list[tuple]:
-    """A run a score, of seeds 0, 1, ...; None leaves the seed out."""
+    """One run per score, with seeds 0, 1, ...; None leaves a seed out."""
     return [run(config, seed, score, **axes) for seed, score in enumerate(scores) if score is not None]
 
 
 def study(*runs: tuple, curves=(), cost=None) -> dict:
-    """The aggregates. `curves`: (letter, seed, curve of SITES, its values at initialisation, half-way, in the end)."""
+    """The aggregates of these runs.
+
+    `curves` are tuples (config, seed, curve of SITES, its values at initialization, half-way and at the end).
+    """
     data = frames(*runs, cost=cost)
     rows = []
-    for letter, seed, curve, values in curves:
+    for config, seed, curve, values in curves:
         kind, site = SITES[curve]
-        # Of weights the block after the last is the final layer, which is no block.
         levels = {0: 0.25, 1: 1.0} if curve == "mlp input" else {0: 0.5, 1: 1.5}
         for step, value in zip((0, 50, 100), values, strict=True):
-            found = {block: value * level for block, level in levels.items()}
+            magnitudes = {block: value * level for block, level in levels.items()}
             if kind == "weight":
-                found[2] = 100.0  # the block after the last is the final layer, which is no block
-            about = {"run": entry(letter, seed)["run"], "step": step, "kind": kind, "site": site, "timestep": 500.0}
-            rows += [{**about, "block": block, "magnitude": magnitude} for block, magnitude in found.items()]
+                magnitudes[2] = 100.0  # of the final layer, which is not a block
+            about = {"run": entry(config, seed)["run"], "step": step, "kind": kind, "site": site, "timestep": 500.0}
+            rows += [{**about, "block": block, "magnitude": magnitude} for block, magnitude in magnitudes.items()]
     return data | {"magnitudes": pd.DataFrame(rows, columns=MAGNITUDES.names)}
 
 

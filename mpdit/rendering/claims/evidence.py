@@ -129,7 +129,7 @@ def unfinished_words(*sides: SideRuns) -> str:
     return f" ({'; '.join(words)})" if words else ""
 
 
-def seeds_words(found: int, first: SideRuns, second: SideRuns) -> str:
+def seeds_words(with_values: int, first: SideRuns, second: SideRuns) -> str:
     """`; 3 of 5 seeds`, where some of the seeds that both sides plan have no values; empty otherwise."""
     planned = len(set(first.runs["seed"]) & set(second.runs["seed"]))
-    return f"; {found} of {planned} seeds" if found < planned else ""
+    return f"; {with_values} of {planned} seeds" if with_values < planned else ""

@@ -90,7 +90,7 @@ def sites_within_a_block(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure
             step_axis(by_step, last)
             by_step.locator_params(axis="x", nbins=2)
             for line in panel.lines:
-                after_training = rows_of(site_final, line.runs).assign(block=lambda found: found["block"] + 1)
+                after_training = rows_of(site_final, line.runs).assign(block=lambda rows: rows["block"] + 1)
                 blocks = mean_over_seeds(after_training, "block")
                 if draw_mean(by_block, line.label, line.config, blocks):
                     by_block.set_xticks(block_ticks(int(blocks.index.max()), most=4))

@@ -135,7 +135,7 @@ def weight_norms(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure:
         ends[by_step], ends[by_block] = [], []
         for line in panel.lines:
             ends[by_step] += _draw_by_step(by_step, line, of_blocks, spread="block")
-            after_training = rows_of(final, line.runs).assign(block=lambda found: found["block"] + 1)
+            after_training = rows_of(final, line.runs).assign(block=lambda rows: rows["block"] + 1)
             blocks = mean_over_seeds(after_training, "block")
             ends[by_block] += draw_mean(by_block, line.label, line.config, blocks)
             if len(blocks):

@@ -8,11 +8,11 @@ from helpers.paper_verdicts import judged_alone, verdict_rows
 
 
 def traced(config, **curves) -> list[tuple]:
-    """Curves of three seeds that differ a little: each curve's values at initialisation, half-way and in the end."""
-    given = dict.fromkeys(SITES, (1.0, 1.0, 1.0)) | {name.replace("_", " "): v for name, v in curves.items()}
+    """Curves of three seeds that differ a little: the values of each at initialization, half-way and at the end."""
+    all_curves = dict.fromkeys(SITES, (1.0, 1.0, 1.0)) | {name.replace("_", " "): v for name, v in curves.items()}
     return [
         (config, seed, curve, (first, second * (1 + seed / 100), last * (1 + seed / 100)))
-        for curve, (first, second, last) in given.items()
+        for curve, (first, second, last) in all_curves.items()
         for seed in range(3)
     ]
 
