@@ -195,5 +195,59 @@ COST = TableSchema(
     finite=("relative",),
 )
 
-SCHEMAS = {schema.name: schema for schema in (RUNS, FID, TRAINING, MAGNITUDES, ANGLES, COST)}
+HELDOUT = TableSchema(
+    "heldout",
+    "one row per run, snapshot, EMA width and part of the held-out images",
+    (
+        RUN,
+        Column("step", "Int64", "training step of the weights", "steps"),
+        EMA_WIDTH,
+        Column("part", "str", "tune (chooses rates and widths), report (decides claims) or train (images trained on)"),
+        Column("images", "Int64", "number of images", "images"),
+        Column("draws", "Int64", "pairs of timestep and noise per image"),
+        Column("loss", "float64", "mean squared error of the predicted noise, over images and stratified timesteps"),
+        Column("loss_q1", "float64", "the same over the first quarter of the timesteps, the least noisy"),
+        Column("loss_q2", "float64", "the same over the second quarter"),
+        Column("loss_q3", "float64", "the same over the third quarter"),
+        Column("loss_q4", "float64", "the same over the last quarter, the noisiest"),
+        Column("variational", "float64", "variational term, never part of loss", "bits per dimension"),
+        Column("heldout", "str", "fingerprint of the held-out latents"),
+    ),
+    key=("run", "step", "ema_width", "part"),
+    finite=("loss",),
+)
+
+HELDOUT_IMAGES = TableSchema(
+    "heldout_images",
+    "one row per run, EMA width and held-out image of the reporting part, at the last step",
+    (
+        RUN,
+        EMA_WIDTH,
+        Column("image", "Int64", "index of the image in the held-out latents"),
+        Column("loss", "float64", "mean squared error of the predicted noise, mean over the image's draws"),
+    ),
+    key=("run", "ema_width", "image"),
+    finite=("loss",),
+)
+
+RATES = TableSchema(
+    "rates",
+    "one row per model, configuration, modulation, learning rate and EMA width that tuning tried",
+    (
+        *(column for column in AXES if column.name not in ("run", "seed")),
+        Column("identity", "str", "hash of what the rate was tuned for"),
+        Column("steps", "Int64", "horizon of the tuning", "steps"),
+        EMA_WIDTH,
+        Column("loss", "float64", "held-out loss of the tuning part, mean over tuning seeds; missing: diverged"),
+        Column("seeds", "Int64", "number of tuning seeds"),
+        Column("diverged", "Int64", "number of them that diverged"),
+        Column("chosen", "boolean", "the rate and EMA width that the study uses"),
+        Column("at_edge", "boolean", "the best rate is the lowest or the highest that was tried: not tuned"),
+    ),
+    key=("model", "config", "modulation", "data", "identity", "lr", "ema_width"),
+)
+
+SCHEMAS = {
+    schema.name: schema for schema in (RUNS, FID, HELDOUT, HELDOUT_IMAGES, TRAINING, MAGNITUDES, ANGLES, COST, RATES)
+}
 AGGREGATES = ("runs", "fid", "training", "magnitudes", "angles")  # made from run folders; cost is measured

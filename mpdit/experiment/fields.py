@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 NULLS = ("null", "none", "None")  # text that stands for null, as `--config` passes it
@@ -53,7 +53,8 @@ def _sequence(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values themselves, if none of them repeats."""
     if len(set(values)) != len(values):
         raise PydanticCustomError("repeats", "a list without repeats")
     return values
@@ -70,12 +71,14 @@ class OneOf:
 
     allowed: tuple[str, ...]
     words: str = ""  # what to say in place of a long list
+    pattern: str = ""  # what a JSON Schema has in place of a very long list
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(schema), "enum": list(self.allowed), **({"x-words": self.words} if self.words else {})}
+        values = {"pattern": self.pattern} if self.pattern else {"enum": list(self.allowed)}
+        return {**handler(schema), **values, **({"x-words": self.words} if self.words else {})}
 
     def _check(self, value: str) -> str:
         if value not in self.allowed:
@@ -85,6 +88,28 @@ class OneOf:
 
 WHOLE, NUMBER, NULL, LISTED = (BeforeValidator(convert) for convert in (_whole, _number, _null, _sequence))
 SECTION = BeforeValidator(_section)
+
+
+def _count_or_path(value: object) -> object:
+    """A count where a text spells one, as `--config` passes it; else a path."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+COUNT_OR_PATH = BeforeValidator(_count_or_path)
+
+
+def one_of_kinds(**kinds: type | tuple[type, ...]) -> Discriminator:
+    """Choose the member of a union by the type of the value; each member is tagged `<name>`, the last is the default.
+
+    Messages then speak of that member alone, and leave the tag out of the field's name.
+    """
+    *tested, default = kinds
+
+    def tag(value: object) -> str:
+        return f"<{next((name for name in tested if isinstance(value, kinds[name])), default)}>"
+
+    return Discriminator(tag)
+
 
 Item = TypeVar("Item")
 Text = Annotated[str, Field(min_length=1)]
@@ -98,7 +123,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NUMBER]
 EmaWidth = Annotated[float, Field(ge=0.01, le=0.28, allow_inf_nan=False), NUMBER]
 Several = Annotated[
-    tuple[Item, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_distinct), LISTED
+    tuple[Item, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(distinct), LISTED
 ]
 
 
@@ -110,17 +135,16 @@ def describe(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = 
     """What a value must be to satisfy a JSON Schema of this module's kinds: `a whole number of at least 1, or null`."""
     if "$ref" in schema:
         schema = (definitions or {}).get(schema["$ref"].rpartition("/")[2], {})
-    if "anyOf" in schema:
-        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        lists = [option for option in options if option.get("type") == "array"]
-        text = describe((lists or options)[0], definitions)
-        return f"{text}, or null" if len(options) < len(schema["anyOf"]) else text
+    members = schema.get("anyOf") or schema.get("oneOf")
+    if members:
+        options = [describe(member, definitions) for member in members if member.get("type") != "null"]
+        return ", or ".join(options if len(options) == len(members) else [*options, "null"])
     if "x-words" in schema:
         return str(schema["x-words"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if "const" in schema:
-        return f"{schema['const']}"
+        return f"the word {schema['const']}"
     kind = schema.get("type")
     if kind in ("integer", "number"):
         return _describe_number(schema)
@@ -130,9 +154,12 @@ def describe(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = 
         return "true or false"
     if kind == "array":
         return _describe_list(schema, definitions)
-    keys = schema.get("properties") or schema.get("propertyNames", {}).get("enum")
+    keys, named = schema.get("properties"), schema.get("propertyNames")
     if keys:
         return f"a mapping with keys from {', '.join(keys)}"
+    if named:
+        values = schema.get("additionalProperties") or next(iter(schema["patternProperties"].values()))
+        return f"a mapping from {describe(named, definitions)} to {describe(values, definitions)}"
     return "a mapping of at least one block, such as table1" if schema.get("minProperties") else "a mapping"
 
 

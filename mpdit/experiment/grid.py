@@ -14,15 +14,17 @@ from typing import Any, TypeVar
 
 from ..system.errors import UserError
 from . import parse, run_files
+from .checks import data_problems, step_problems
 from .ladder import resolve
 from .names import digest
-from .parse import data_problems, load_yaml, parse_configuration, parse_data, raise_problems, read_yaml
+from .parse import load_yaml, parse_configuration, parse_data, raise_problems, read_yaml
 from .published import is_published
+from .rates import Setting, read_rates, setting_of
 from .records import PlannedRun
 from .run_spec import DataIdentity, Protocol, RunSpec
-from .schedule import snapshot_steps
 from .schema import Block as BlockSection
 from .schema import Configuration, Sampling, Training
+from .tuning import Tuned, rate
 
 STATISTICS = (".npz", ".pt", ".pth")  # suffixes of a `scoring.reference` of precomputed statistics; others are images
 
@@ -35,7 +37,27 @@ class Block:
 
     name: str
     runs: tuple[RunSpec, ...]
-    protocols: tuple[Protocol, ...]
+    protocols_of: Mapping[str, tuple[Protocol, ...]]  # by name of the run
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """The protocols of all its runs; more than one per run where widths are tuned or sampling seeds are paired."""
+        return tuple(dict.fromkeys(protocol for run in self.runs for protocol in self.protocols_of[run.name]))
+
+
+@dataclass(frozen=True)
+class TuningSetting:
+    """A model, configuration and modulation whose learning rate is tuned, with the recipe of its training."""
+
+    model: str
+    config: str
+    modulation: str
+    training: Training  # at the horizon of the tuning
+    start: float  # the rate in the middle of the first five
+
+    def run(self, data: DataIdentity, rung: int, seed: int) -> RunSpec:
+        lr = rate(self.start, rung)
+        return RunSpec(self.model, self.config, self.modulation, lr, seed, data, self.training, resolve(self.config))
 
 
 class Experiment:
@@ -44,15 +66,25 @@ class Experiment:
     Raises UserError with one line per mistake, each naming the field, what was expected and what was found.
     """
 
-    def __init__(self, configuration: Mapping[str, Any]):
+    def __init__(self, configuration: Mapping[str, Any], *, untuned: bool = False):
+        """`untuned`: go on where the file that `learning_rates` names is missing, with the starting rates in its place,
+        so that a study can be planned and tuned."""
         parsed = parse_configuration(configuration)
         self.data, self.training, self.sampling = parsed.data, parsed.training, parsed.sampling
         self.scoring, self.tracing, self.execution = parsed.scoring, parsed.tracing, parsed.execution
-        self.learning_rates = dict(parsed.learning_rates)
+        self.heldout, self.tuning, self.claims = parsed.heldout, parsed.tuning, parsed.claims
         problems = data_problems(self.data)
+        self.rates: dict[Setting, Tuned] = {}  # of the file that `learning_rates` names
+        self.missing_rates: str | None = None  # that file, where it is not there
+        self.learning_rates: dict[str, float] = {}
+        if isinstance(parsed.learning_rates, str):
+            self._read_rates(parsed.learning_rates, untuned)
+        else:
+            self.learning_rates = dict(parsed.learning_rates)
         for name, section in parsed.experiments.items():
             problems += self._block_problems(name, section)
         raise_problems(list(dict.fromkeys(problems)))
+        self._sections = dict(parsed.experiments)
         self.blocks = {name: self._block(name, section) for name, section in parsed.experiments.items()}
         self.runs = {run.name: run for block in self.blocks.values() for run in block.runs}
         self.protocols = {protocol.name: protocol for block in self.blocks.values() for protocol in block.protocols}
@@ -68,26 +100,87 @@ class Experiment:
             for model, config, modulation, seed in itertools.product(
                 section.model, section.config, section.modulation, section.seed
             )
-            for lr in section.lr or (self.learning_rates[config],)
+            for lr in section.lr or self._rates_of(model, config, modulation, training)
         )
-        return Block(name, runs, _protocols(training, sampling))
+        return Block(name, runs, {run.name: self._protocols(run, sampling) for run in runs})
+
+    def _read_rates(self, path: str, untuned: bool) -> None:
+        if untuned and not Path(path).exists():
+            self.missing_rates = path
+            return
+        try:
+            self.rates = read_rates(path)
+        except UserError as error:
+            raise UserError(f"learning_rates: {error}") from None
+
+    def _rates_of(self, model: str, config: str, modulation: str, training: Training) -> tuple[float, ...]:
+        lr = self._rate(model, config, modulation, training)
+        return () if lr is None else (lr,)
+
+    def _rate(self, model: str, config: str, modulation: str, training: Training) -> float | None:
+        """The rate of a setting where a block names none: the tuned one, or the configuration's number."""
+        if self.missing_rates is not None:
+            return self.tuning.start.get(config)
+        given = self.learning_rates.get(f"{model} {config} {modulation}", self.learning_rates.get(config))
+        if not self.rates:
+            return given
+        run = RunSpec(model, config, modulation, 1.0, 0, DataIdentity.of(self.data), training, resolve(config))
+        found = self.rates.get(setting_of(run)) or next(
+            (tuned for setting, tuned in self.rates.items() if setting[:3] == (model, config, modulation)), None
+        )
+        return found.lr if found else None
+
+    def _protocols(self, run: RunSpec, sampling: Sampling) -> tuple[Protocol, ...]:
+        steps = dict.fromkeys(step or run.training.steps for step in sampling.step)
+        seeds = (run.seed,) if sampling.seeds == "paired" else sampling.seeds
+        tuned = self.rates.get(setting_of(run))
+        widths = (tuned.ema_width if tuned else None,) if sampling.ema_width == "tuned" else sampling.ema_width
+        return tuple(
+            Protocol(sampling.sampler, sampling.steps, sampling.guidance, sampling.count, ema_width, step, seed)
+            for ema_width, step, seed in itertools.product(widths, steps, seeds)
+        )
 
     def _block_problems(self, name: str, section: BlockSection) -> list[str]:
         """What is wrong across the fields of a block and the sections that it builds on."""
         where = f"experiments.{name}"
         problems = []
+        training, sampling = _override(self.training, section.training), _override(self.sampling, section.sampling)
         if section.lr is None:
             problems += [
-                f"learning_rates.{config}: missing; {where} names no lr, so it needs a number above 0"
+                f"{self._rates_field(config)}: missing; {where} names no lr, so it needs a number above 0"
                 for config in section.config
-                if config not in self.learning_rates
+                if any(
+                    self._rate(model, config, modulation, training) is None
+                    for model, modulation in itertools.product(section.model, section.modulation)
+                )
             ]
         prefix = {
             "training": f"{where}.training" if section.training.model_fields_set else "training",
             "sampling": f"{where}.sampling" if section.sampling.model_fields_set else "sampling",
         }
-        training, sampling = _override(self.training, section.training), _override(self.sampling, section.sampling)
-        return problems + _step_problems(prefix, training, sampling)
+        return problems + step_problems(prefix, training, sampling)
+
+    def _rates_field(self, config: str) -> str:
+        """Where a configuration's learning rate belongs."""
+        return f"tuning.start.{config}" if self.missing_rates is not None else f"learning_rates.{config}"
+
+    # Tuning
+
+    def tuning_settings(self) -> list[TuningSetting]:
+        """Each model, configuration and modulation, with its recipe, of blocks that name no learning rates."""
+        settings: dict[Setting, TuningSetting] = {}
+        for name, section in self._sections.items():
+            if section.lr is not None:
+                continue
+            training = _override(self.training, section.training)
+            for run in self.blocks[name].runs:
+                steps = self.tuning.steps or training.steps
+                horizon = training.model_copy(update={"steps": steps, "snapshots": min(training.snapshots, steps)})
+                start = self.tuning.start.get(run.config, run.lr)
+                settings.setdefault(
+                    setting_of(run), TuningSetting(run.model, run.config, run.modulation, horizon, start)
+                )
+        return list(settings.values())
 
     # What the workflow asks
 
@@ -107,8 +200,9 @@ class Experiment:
         runs: dict[str, RunSpec] = {}
         scores: dict[str, dict[str, None]] = {}
         for block in (self.blocks[name] for name in blocks):
-            files = [f"{run_files.SAMPLES}/{protocol.name}/{self.score_file}" for protocol in block.protocols]
             for run in block.runs:
+                protocols = block.protocols_of[run.name]
+                files = [f"{run_files.SAMPLES}/{protocol.name}/{self.score_file}" for protocol in protocols]
                 runs.setdefault(run.name, run)
                 scores.setdefault(run.name, {}).update(dict.fromkeys(files))
         return [
@@ -116,7 +210,7 @@ class Experiment:
                 **run.key(),
                 steps=run.training.steps,
                 paper_setting=is_published(run),
-                standard_lr=run.lr == self.learning_rates.get(run.config),
+                standard_lr=run.lr == self._rate(run.model, run.config, run.modulation, run.training),
                 scores=tuple(scores[name]),
             )
             for name, run in runs.items()
@@ -171,34 +265,6 @@ def read_experiment(text: str | Path) -> Experiment:
 def _override(base: SectionType, block: SectionType) -> SectionType:
     """A section with the keys that a block sets in place of the configuration's."""
     return base.model_copy(update={key: getattr(block, key) for key in block.model_fields_set})
-
-
-def _protocols(training: Training, sampling: Sampling) -> tuple[Protocol, ...]:
-    steps = dict.fromkeys(step or training.steps for step in sampling.step)
-    return tuple(
-        Protocol(sampling.sampler, sampling.steps, sampling.guidance, sampling.count, ema_width, step, seed)
-        for ema_width, step, seed in itertools.product(sampling.ema_width, steps, sampling.seeds)
-    )
-
-
-def _step_problems(prefix: Mapping[str, str], training: Training, sampling: Sampling) -> list[str]:
-    """Snapshots that do not fit in the steps, and sampled steps without a snapshot."""
-    steps, count = training.steps, training.snapshots
-    if count > steps:
-        return [f"{prefix['training']}.snapshots: expected at most training.steps, which is {steps}, got {count}"]
-    problems = []
-    for step in sampling.step:
-        if step is None or step in snapshot_steps(steps, count):
-            continue
-        if step > steps:
-            problems.append(f"{prefix['sampling']}.step: expected at most training.steps, which is {steps}, got {step}")
-            continue
-        nearest = sorted(sorted(snapshot_steps(steps, count), key=lambda other: abs(other - step))[:2])
-        problems.append(
-            f"{prefix['sampling']}.step: expected a step with a snapshot, such as {' or '.join(map(str, nearest))}, "
-            f"got {step}; training.snapshots is {count} in {steps} steps"
-        )
-    return problems
 
 
 def _with_defaults(configuration: Configuration) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # section: {field added after version 0.1: the value that reproduces the behavior before}
-ADDED_FIELDS: dict[str, dict[str, Any]] = {"data": {}, "fields": {}, "training": {}}
+ADDED_FIELDS: dict[str, dict[str, Any]] = {"data": {"holdout": None}, "fields": {}, "training": {}}
 
 
 def digest(value: Any) -> str:

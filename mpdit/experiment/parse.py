@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..system.errors import UserError
 from ..system.files import read_json
+from .checks import data_problems
 from .fields import closest, describe
 from .schema import Configuration, Data
 
@@ -41,15 +42,6 @@ def read_data(text: str) -> Data:
         return parse_data(json.loads(text))
     except json.JSONDecodeError as error:
         raise UserError(f"DATA_JSON: not valid JSON ({error}); expected a file or a JSON mapping") from None
-
-
-def data_problems(data: Data) -> list[str]:
-    """What is wrong across the fields of `data`."""
-    if data.source == "mnist" and data.path is not None:
-        return [f"data.path: expected null for the built-in source mnist, got {data.path!r}"]
-    if data.source != "mnist" and data.path is None:
-        return [f"data.path: missing; expected the {data.source} of images"]
-    return []
 
 
 def raise_problems(problems: Sequence[str]) -> None:
@@ -154,7 +146,7 @@ def _raise_validation_error(
 
 def _message(details: "ErrorDetails", schema: Mapping[str, Any], values: object, place: "_Place") -> str:
     """One line for one of pydantic's errors: the field, what was expected, what was found."""
-    location = details["loc"]
+    location = tuple(part for part in details["loc"] if not _is_tag(part))
     if location and (location[-1] == "[key]" or details["type"] == "invalid_key"):
         return _wrong_key(details, schema, place)
     if details["type"] == "missing" and isinstance(location[-1], int):  # a list of a fixed length that is too short
@@ -175,13 +167,16 @@ def _message(details: "ErrorDetails", schema: Mapping[str, Any], values: object,
 
 def _wrong_key(details: "ErrorDetails", schema: Mapping[str, Any], place: "_Place") -> str:
     """One line for a key of a mapping that is no name, or none of the names that it may be."""
-    location = tuple(part for part in details["loc"] if part != "[key]")
-    parent = _node(schema, location[:-1])
-    allowed = list(parent.get("properties") or parent.get("propertyNames", {}).get("enum", ()))
+    location = tuple(part for part in details["loc"] if part != "[key]" and not _is_tag(part))
+    parent = _resolved(_node(schema, location[:-1]), schema.get("$defs", {}))
+    names = parent.get("propertyNames", {})
+    allowed = list(parent.get("properties") or names.get("enum", ()))
     key = details["input"] if details["type"] != "invalid_key" else location[-1]
-    if allowed:
-        return _unknown_key(place.dotted(location[:-1]), key, allowed)
     where = place.dotted(location[:-1])
+    if allowed:
+        return _unknown_key(where, key, allowed)
+    if "x-words" in names:
+        return f"{where}: unknown key {key!r}; expected {names['x-words']}"
     return f"{where}: expected a name of letters, digits, underscores and dots, got {key!r}"
 
 
@@ -189,6 +184,11 @@ def _unknown_key(where: str, key: object, allowed: list[str]) -> str:
     near = closest(key, allowed)
     hint = f" (did you mean {near!r}?)" if near else ""
     return f"{where}: unknown key {key!r}{hint}; expected one of {', '.join(allowed)}"
+
+
+def _is_tag(part: int | str) -> bool:
+    """Whether a part of pydantic's location is the tag of a union's member, such as `<list>`."""
+    return isinstance(part, str) and part.startswith("<")
 
 
 def _visible(location: Location, values: object) -> tuple[Location, object]:
@@ -240,8 +240,9 @@ def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any], nullable:
     if "$ref" in node:
         definition: Mapping[str, Any] = definitions[node["$ref"].rpartition("/")[2]]
         return definition
-    if "anyOf" in node and not nullable:
-        return next(option for option in node["anyOf"] if option.get("type") != "null")
+    members = node.get("anyOf") or node.get("oneOf")
+    if members and not nullable:  # the member that has items or keys
+        return next((member for member in members if member.get("type") in ("array", "object")), members[0])
     return node
 
 

@@ -64,7 +64,7 @@ def reference_page() -> str:
             lines += [*_table(schema["$defs"][node["$ref"].rpartition("/")[2]], schema["$defs"]), ""]
         else:
             lines += [
-                f"Expected: {describe(node, schema['$defs'])}, each {describe(node['additionalProperties'])}.",
+                f"Expected: {describe(node, schema['$defs'])}.",
                 "",
             ]
     return "\n".join(lines).rstrip() + "\n"

@@ -14,6 +14,10 @@ from .parse import validated
 from .schema import Data, Section, Training
 
 RUN_AXES = ("model", "config", "modulation", "lr", "seed")
+# Fields of `training` that move the best learning rate; the others say how a run is computed and stored.
+TUNED_FOR = (
+    "batch_size", "schedule", "warmup_steps", "decay_start", "betas", "label_dropout", "gradient_clip",
+)  # fmt: skip
 
 
 class _DataFile(Section):
@@ -23,6 +27,7 @@ class _DataFile(Section):
     resolution: Count
     autoencoder: Annotated[Text | None, NULL]
     flips: Annotated[str, OneOf(("none", "both"))]
+    holdout: Annotated[int | None, NULL]
 
 
 class _SpecFile(Section):
@@ -47,10 +52,12 @@ class DataIdentity:
     resolution: int
     autoencoder: str | None  # the last part of its path or hub id
     flips: str
+    holdout: int | None = None  # images per class that are withheld from training
 
     @classmethod
     def of(cls, data: Data) -> "DataIdentity":
-        return cls(data.name, data.resolution, autoencoder_name(data.autoencoder), data.flips)
+        withheld = data.holdout if isinstance(data.holdout, int) else None  # other pictures change no training
+        return cls(data.name, data.resolution, autoencoder_name(data.autoencoder), data.flips, withheld)
 
     @property
     def folder_name(self) -> str:
@@ -93,6 +100,19 @@ class RunSpec:
             "data": canonical("data", asdict(self.data)),
             "training": canonical("training", self.training.to_json()),
         }
+
+    @property
+    def tuning_identity(self) -> str:
+        """Hash of what a learning rate is tuned for, but its horizon: all that decides a run but rate, seed, steps."""
+        return digest(
+            {
+                "model": self.model,
+                "modulation": self.modulation,
+                "fields": canonical("fields", asdict(self.fields)),
+                "data": canonical("data", asdict(self.data)),
+                "training": {key: value for key, value in self.training.to_json().items() if key in TUNED_FOR},
+            }
+        )
 
     @classmethod
     def read(cls, path: str | Path) -> "RunSpec":

@@ -7,9 +7,11 @@ Checks across fields are in `grid`. Torch-free: Snakemake imports this module ea
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from .fields import (
+    COUNT_OR_PATH,
+    LISTED,
     NULL,
     SECTION,
     WHOLE,
@@ -25,9 +27,12 @@ from .fields import (
     Share,
     Slug,
     Text,
+    distinct,
+    one_of_kinds,
 )
 from .ladder import LADDER, MODEL_NAMES, MODELS, MODULATIONS
 from .schedule import SCHEDULES
+from .tuning import MOST_RATES
 
 LARGEST_STEP = 999  # timesteps of the noise process run from 0 to this
 _PAIR = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -35,6 +40,30 @@ _PAIR = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) el
 
 def _field(default: Any, description: str, unit: str = "") -> Any:
     return Field(default, description=description, json_schema_extra={"x-unit": unit} if unit else {})
+
+
+RATE_KEYS = (*LADDER, *(f"{model} {config} {kind}" for model in MODELS for config in LADDER for kind in MODULATIONS))
+RATE_PATTERN = rf"^(DiT-\w+/\d )?({'|'.join(LADDER)})( \w+)?$"
+RATE_KEY = "a configuration (E), or model, configuration and modulation (DiT-S/2 E scale)"
+
+# Unions, whose member is chosen by the value, so that a mistake is one message
+_CountOrPath = Annotated[
+    Annotated[Annotated[int, Field(ge=2)], Tag("<count>")] | Annotated[Text, Tag("<path>")],
+    one_of_kinds(path=str, count=int),
+]
+_TunedOrWidths = Annotated[
+    Annotated[Literal["tuned"], Tag("<word>")] | Annotated[Several[Annotated[EmaWidth | None, NULL]], Tag("<list>")],
+    Discriminator(lambda value: "<word>" if value == "tuned" else "<list>"),
+]
+_PairedOrSeeds = Annotated[
+    Annotated[Literal["paired"], Tag("<word>")] | Annotated[Several[Seed], Tag("<list>")],
+    Discriminator(lambda value: "<word>" if value == "paired" else "<list>"),
+]
+_RatesOrPath = Annotated[
+    Annotated[Text, Tag("<path>")]
+    | Annotated[dict[Annotated[str, OneOf(RATE_KEYS, RATE_KEY, RATE_PATTERN)], Positive], Tag("<rates>")],
+    one_of_kinds(path=str, rates=dict),
+]
 
 
 class Section(BaseModel):
@@ -70,6 +99,10 @@ class Data(Section):
     )
     flips: Literal["none", "both"] = _field("none", "both: every picture is also stored mirrored")
     broken: Literal["error", "skip"] = _field("error", "what to do with a picture that cannot be read")
+    holdout: Annotated[_CountOrPath | None, COUNT_OR_PATH, NULL] = _field(
+        None, "pictures never trained on: this many per class, or the path of other pictures; one half tunes, the "
+        "other reports; null: none", "images per class"
+    )  # fmt: skip
 
 
 class Training(Section):
@@ -104,11 +137,16 @@ class Sampling(Section):
     steps: Annotated[int, Field(ge=1, le=LARGEST_STEP + 1), WHOLE] = _field(250, "sampling steps", "steps")
     guidance: NonNegative = _field(1.0, "classifier-free guidance scale; 1: no guidance")
     count: Count = _field(10_000, "number of images, balanced over classes", "images")
-    ema_width: Several[Annotated[EmaWidth | None, NULL]] = _field((0.05,), "EMA widths to sample; null: plain weights")
+    ema_width: _TunedOrWidths = _field(
+        (0.05,), "EMA widths to sample; null: plain weights; tuned: the one chosen with each configuration's rate"
+    )
     step: Several[Annotated[Count | None, NULL]] = _field(
         (None,), "training steps to sample, each with a snapshot; null: the last", "steps"
     )
-    seeds: Several[Seed] = _field((0,), "sampling seeds; several measure the sampling error")
+    seeds: _PairedOrSeeds = _field(
+        (0,), "sampling seeds; several measure the sampling error; paired: each training seed has its own, so that "
+        "the sampling error is part of the spread over seeds"
+    )  # fmt: skip
 
 
 class Scoring(Section):
@@ -133,6 +171,33 @@ class Tracing(Section):
         (50, 250, 500, 750, 950), "noise levels"
     )
     snapshots: Count = _field(16, "largest number of snapshots traced per run")
+
+
+class Heldout(Section):
+    """How the held-out loss is measured."""
+
+    draws: Annotated[int, Field(ge=32), WHOLE] = _field(32, "pairs of timestep and noise per image")
+    snapshots: Count = _field(8, "largest number of snapshots measured per run")
+
+
+class Tuning(Section):
+    """How learning rate and EMA width are tuned: the same budget for every model, configuration and modulation."""
+
+    rates: Annotated[int, Field(ge=5, le=MOST_RATES), WHOLE] = _field(8, "learning rates tried for each of them")
+    seeds: Several[Seed] = _field((1000, 1001), "training seeds of the tuning, other than those of the study")
+    steps: Annotated[Count | None, NULL] = _field(None, "horizon of the tuning; null: the study's own", "steps")
+    start: Annotated[dict[Annotated[str, OneOf(tuple(LADDER))], Positive], SECTION] = _field(
+        {}, "rate in the middle of the first five, per configuration"
+    )
+    ema_widths: Several[EmaWidth] = _field((0.05, 0.10), "EMA widths to choose from, together with the rate")
+
+
+class Claims(Section):
+    """Which claims the study was made to decide."""
+
+    primary: Annotated[tuple[Text, ...], Field(max_length=4), AfterValidator(distinct), LISTED] = _field(
+        (), "names of at most four claims that share one error rate of 5 %; all others are exploratory"
+    )
 
 
 class Execution(Section):
@@ -173,10 +238,14 @@ class Configuration(Section):
     sampling: Annotated[Sampling, SECTION] = _field(Sampling(), "how images are drawn")
     scoring: Annotated[Scoring, SECTION] = _field(Scoring(), "how images are scored")
     tracing: Annotated[Tracing, SECTION] = _field(Tracing(), "how magnitudes are measured")
+    heldout: Annotated[Heldout, SECTION] = _field(Heldout(), "how the held-out loss is measured")
+    tuning: Annotated[Tuning, SECTION] = _field(Tuning(), "how learning rates and EMA widths are tuned")
+    claims: Annotated[Claims, SECTION] = _field(Claims(), "which claims the study was made to decide")
     execution: Annotated[Execution, SECTION] = _field(Execution(), "how the study is run")
-    learning_rates: Annotated[dict[Annotated[str, OneOf(tuple(LADDER))], Positive], SECTION] = _field(
-        {}, "peak learning rate per configuration, for blocks that name no `lr`"
-    )
+    learning_rates: Annotated[_RatesOrPath, SECTION] = _field(
+        {}, "peak learning rates of blocks that name no `lr`: per configuration (`E`), or per model, configuration and "
+        "modulation (`DiT-S/2 E scale`); or the path of a rates.csv that `snakemake tune` wrote"
+    )  # fmt: skip
     experiments: Annotated[dict[Slug, Block], Field(min_length=1)] = _field(
         ..., "the blocks; the set of runs is their union"
     )

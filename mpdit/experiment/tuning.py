@@ -35,7 +35,7 @@ def best_rung(losses: Mapping[int, float]) -> int:
 
 
 def next_rungs(losses: Mapping[int, float], budget: int) -> tuple[int, ...]:
-    """The rungs to try after those of `losses` (rung -> held-out loss, infinite where a run diverged); empty at the end.
+    """The rungs to try after those of `losses` (rung: held-out loss, infinite where a run diverged); empty at the end.
 
     At most what is left of the budget. Where every rate has diverged the search goes down.
     """
@@ -68,4 +68,6 @@ class Tuned:
     lr: float
     ema_width: float | None  # chosen together with the rate; None: plain weights
     at_edge: bool  # the best rate is the last one tried on its side: not tuned
-    identity: str  # hash of what it was tuned for
+    identity: str  # hash of what it was tuned for, `RunSpec.tuning_identity`
+    steps: int  # horizon of the tuning
+    rates: int  # number of rates tried

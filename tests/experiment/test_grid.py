@@ -149,7 +149,8 @@ def test_all_mistakes_of_a_phase_are_reported_at_once():
         "training: unknown key 'stepz' (did you mean 'steps'?); expected one of steps, batch_size, schedule, "
         "warmup_steps, decay_start, betas, label_dropout, gradient_clip, precision, ema_widths, snapshots, "
         "snapshot_dtype",
-        "learning_rates: unknown key 'Z'; expected one of A, B, C, D, E, E-leaky",
+        "learning_rates: unknown key 'Z'; expected a configuration (E), or model, configuration and modulation "
+        "(DiT-S/2 E scale)",
         "experiments.table1.lr[0]: expected a number above 0, got 0",
         "experiments.table1.lr[1]: expected a number above 0, got 'x'",
     ]
