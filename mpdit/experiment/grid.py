@@ -16,7 +16,7 @@ from ..system.errors import UserError
 from . import parse, run_files
 from .checks import data_problems, step_problems
 from .ladder import resolve
-from .names import digest
+from .names import autoencoder_name, digest
 from .parse import load_yaml, parse_configuration, parse_data, raise_problems, read_yaml
 from .published import is_published
 from .rates import Setting, read_rates, setting_of
@@ -187,6 +187,17 @@ class Experiment:
     @property
     def data_name(self) -> str:
         return DataIdentity.of(self.data).folder_name
+
+    @property
+    def heldout_name(self) -> str | None:
+        """Name of the folder of the held-out pictures' latents; None where there are none."""
+        holdout = self.data.holdout
+        if holdout is None:
+            return None
+        if isinstance(holdout, int):
+            return f"{self.data_name}-heldout"
+        identity = [Path(holdout).name, self.data.resolution, autoencoder_name(self.data.autoencoder)]
+        return f"{self.data.name}-heldout-{digest(identity)}"
 
     def plan(self, *blocks: str) -> dict[str, Any]:
         """What plan.json holds: the runs of these blocks, for aggregation."""

@@ -12,7 +12,8 @@ import yaml
 from mpdit.experiment import ladder as configs
 from mpdit.experiment import names as names_module
 from mpdit.experiment.grid import Experiment
-from mpdit.experiment.run_spec import RunSpec
+from mpdit.experiment.rates import how_tuned
+from mpdit.experiment.run_spec import DataIdentity, RunSpec
 from mpdit.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -250,3 +251,115 @@ def test_references_and_scores_are_named_by_what_the_reference_is_built_from():
     assert scored_against("a b/train-*.parquet").reference_name.startswith("train_.parquet-")
     assert [run.name for run in own_data.runs.values()] == [run.name for run in file.runs.values()]
     assert (own_data.statistics, file.statistics, scored_against("a.zip").statistics) == ([], ["x/adm.npz"], [])
+
+
+# Held-out pictures, tuned rates, paired sampling seeds
+
+
+def test_pictures_withheld_from_training_rename_every_run_and_other_pictures_none():
+    withheld = Experiment(changed(data__holdout=20))
+    assert not set(withheld.runs) & names()
+    assert withheld.heldout_name == f"{withheld.data_name}-heldout"
+    zipped = {"name": "digits", "resolution": 8, "source": "zip", "path": "a.zip"}
+    others = Experiment(changed(data={**zipped, "holdout": "validation.zip"}))
+    assert set(others.runs) == names(data=zipped)
+    assert others.heldout_name.startswith("digits-heldout-")
+    assert Experiment(SMALL).heldout_name is None
+    with pytest.raises(UserError, match=r"data.holdout: expected a whole number of at least 2"):
+        Experiment(changed(data__holdout=1))
+
+
+def test_paired_sampling_seeds_give_each_training_seed_its_own():
+    block = Experiment(changed(experiments__table1__seed=[0, 5], sampling={"seeds": "paired"})).blocks["table1"]
+    for run in block.runs:
+        (protocol,) = block.protocols_of[run.name]
+        assert protocol.sampling_seed == run.seed
+    assert {protocol.sampling_seed for protocol in block.protocols} == {0, 5}
+
+
+RATES_HEADER = "model,config,modulation,lr,data,identity,steps,ema_width,loss,seeds,diverged,chosen,at_edge\n"
+
+
+def rates_file(path, experiment: Experiment, *, steps: int = 100, edge: str = "False", lr: float = 0.04) -> str:
+    """A rates.csv that chooses a rate and a width for each setting of the experiment."""
+    rows = {
+        (run.model, run.config, run.modulation, run.tuning_identity): run
+        for block in experiment.blocks.values()
+        for run in block.runs
+    }
+    lines = [
+        f"{model},{config},{kind},{value},digits,{identity},{steps},0.1,0.5,2,0,{value == lr},{edge}\n"
+        for (model, config, kind, identity) in rows
+        for value in (lr / 2, lr)
+    ]
+    path.write_text(RATES_HEADER + "".join(lines))
+    return str(path)
+
+
+def test_rates_of_a_file_are_taken_with_their_widths(tmp_path):
+    path = rates_file(tmp_path / "rates.csv", Experiment(SMALL))
+    experiment = Experiment(changed(learning_rates=path, sampling={"ema_width": "tuned"}))
+    assert {run.lr for run in experiment.runs.values()} == {0.04}
+    assert {protocol.ema_width for protocol in experiment.protocols.values()} == {0.1}
+    assert {how_tuned(run, experiment.rates) for run in experiment.runs.values()} == {"tuned"}
+    assert all(tuned.rates == 2 for tuned in experiment.rates.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "expected"),
+    [
+        ({}, {"edge": "True"}, "edge"),
+        ({}, {"steps": 50}, "horizon"),
+        ({"training__batch_size": 16}, {}, "other"),
+        ({"experiments__table1__lr": 1e-3, "experiments__table2__lr": 1e-3}, {}, "other"),
+    ],
+)
+def test_a_rate_that_was_not_tuned_for_just_this_run_says_so(tmp_path, changes, options, expected):
+    path = rates_file(tmp_path / "rates.csv", Experiment(SMALL), **options)
+    experiment = Experiment(changed(learning_rates=path, **changes))
+    assert {how_tuned(run, experiment.rates) for run in experiment.runs.values()} == {expected}
+
+
+def test_numbers_of_the_configuration_are_given_and_may_name_model_and_modulation():
+    experiment = Experiment(changed(learning_rates={"A": 1e-3, "E": 0.02, "DiT-Nano/2 E rotate": 0.03}))
+    assert {how_tuned(run, experiment.rates) for run in experiment.runs.values()} == {"given"}
+    assert {(run.config, run.modulation, run.lr) for run in experiment.runs.values()} == {
+        ("A", "scale_shift", 1e-3), ("E", "scale_shift", 0.02), ("E", "rotate", 0.03),
+    }  # fmt: skip
+
+
+def test_a_missing_file_of_rates_is_one_line_unless_the_study_is_to_be_tuned(tmp_path):
+    missing = str(tmp_path / "none.csv")
+    with pytest.raises(UserError, match=r"^learning_rates: .*none.csv: no such file; expected the rates.csv of `snake"):
+        Experiment(changed(learning_rates=missing))
+    start = {"A": 1e-3, "E": 1e-2}
+    experiment = Experiment(changed(learning_rates=missing, tuning={"start": start}), untuned=True)
+    assert experiment.missing_rates == missing
+    assert {run.config: run.lr for run in experiment.runs.values()} == start
+    with pytest.raises(UserError, match=r"^tuning.start.A: missing; experiments.table1 names no lr"):
+        Experiment(changed(learning_rates=missing), untuned=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model,lr\nDiT-S/2,1\n", "line 2: no config; expected the rates.csv of"),
+        (RATES_HEADER + "m,E,s,fast,d,i,1,,0.5,2,0,True,False\n", "line 2: could not convert string to float: 'fast'"),
+        (RATES_HEADER + "m,E,s,1,d,i,1,,0.5,2,0,True,False\n" * 2, "line 3: a second rate for m E s is chosen"),
+    ],
+)
+def test_a_damaged_file_of_rates_is_one_line(tmp_path, text, message):
+    (tmp_path / "rates.csv").write_text(text)
+    with pytest.raises(UserError) as error:
+        Experiment(changed(learning_rates=str(tmp_path / "rates.csv")))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_tuning_settings_are_those_of_blocks_that_name_no_rates():
+    experiment = Experiment(changed(experiments__table2__lr=[1e-3, 1e-2], tuning={"start": {"E": 0.05}, "steps": 50}))
+    settings = {(setting.config, setting.modulation): setting for setting in experiment.tuning_settings()}
+    assert {key: setting.start for key, setting in settings.items()} == {
+        ("A", "scale_shift"): 1e-3, ("E", "scale_shift"): 0.05,
+    }  # fmt: skip
+    run = settings["E", "scale_shift"].run(DataIdentity.of(experiment.data), rung=2, seed=1000)
+    assert (run.lr, run.seed, run.training.steps) == (0.1, 1000, 50)
