@@ -10,6 +10,7 @@ if not workflow.configfiles:  # a configuration given with --configfile replaces
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/tune.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/sample.smk"
@@ -20,7 +21,7 @@ include: "workflow/rules/render.smk"
 
 
 wildcard_constraints:
-    run=one_of(experiment.runs),
+    run=one_of(RUNS),
     protocol=one_of(experiment.protocols),
     block=one_of(experiment.blocks),
 

@@ -17,6 +17,7 @@ VERBS = {  # in the order of the pipeline
     "train": "train one run, or resume it",
     "sample": "draw images from a trained run",
     "score": "compute FID and KID of sampled images against a reference",
+    "tune": "choose learning rates from held-out losses",
     "trace": "measure magnitudes of activations and weights over a run's training",
     "cost": "measure training step times of configurations and modulations side by side",
     "aggregate": "collect the results of all runs in one CSV per subject",

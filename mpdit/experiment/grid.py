@@ -24,7 +24,8 @@ from .records import PlannedRun
 from .run_spec import DataIdentity, Protocol, RunSpec
 from .schema import Block as BlockSection
 from .schema import Configuration, Sampling, Training
-from .tuning import Tuned, rate
+from .tuning import Tuned
+from .tuning_setting import TuningSetting
 
 STATISTICS = (".npz", ".pt", ".pth")  # suffixes of a `scoring.reference` of precomputed statistics; others are images
 
@@ -43,21 +44,6 @@ class Block:
     def protocols(self) -> tuple[Protocol, ...]:
         """The protocols of all its runs; more than one per run where widths are tuned or sampling seeds are paired."""
         return tuple(dict.fromkeys(protocol for run in self.runs for protocol in self.protocols_of[run.name]))
-
-
-@dataclass(frozen=True)
-class TuningSetting:
-    """A model, configuration and modulation whose learning rate is tuned, with the recipe of its training."""
-
-    model: str
-    config: str
-    modulation: str
-    training: Training  # at the horizon of the tuning
-    start: float  # the rate in the middle of the first five
-
-    def run(self, data: DataIdentity, rung: int, seed: int) -> RunSpec:
-        lr = rate(self.start, rung)
-        return RunSpec(self.model, self.config, self.modulation, lr, seed, data, self.training, resolve(self.config))
 
 
 class Experiment:
@@ -167,19 +153,19 @@ class Experiment:
     # Tuning
 
     def tuning_settings(self) -> list[TuningSetting]:
-        """Each model, configuration and modulation, with its recipe, of blocks that name no learning rates."""
+        """Each model, configuration and modulation, with its recipe, of blocks that name no learning rates.
+
+        Raises UserError where the search has no rate to start from.
+        """
         settings: dict[Setting, TuningSetting] = {}
         for name, section in self._sections.items():
-            if section.lr is not None:
-                continue
-            training = _override(self.training, section.training)
-            for run in self.blocks[name].runs:
-                steps = self.tuning.steps or training.steps
-                horizon = training.model_copy(update={"steps": steps, "snapshots": min(training.snapshots, steps)})
-                start = self.tuning.start.get(run.config, run.lr)
-                settings.setdefault(
-                    setting_of(run), TuningSetting(run.model, run.config, run.modulation, horizon, start)
-                )
+            for run in self.blocks[name].runs if section.lr is None else ():
+                if setting_of(run) in settings:
+                    continue
+                start = self.tuning.start.get(run.config, self.learning_rates.get(run.config))
+                if start is None:
+                    raise UserError(f"tuning.start.{run.config}: missing; the search for its rate needs a start")
+                settings[setting_of(run)] = TuningSetting.of(run, self.tuning, start)
         return list(settings.values())
 
     # What the workflow asks
@@ -259,15 +245,15 @@ class Experiment:
         return f"{re.sub(r'[^A-Za-z0-9_.]+', '_', Path(path).name)}-{digest([path, self.data.resolution])}"
 
 
-def read_experiment(text: str | Path) -> Experiment:
-    """The study of a command line: a configuration's YAML file, or its JSON itself.
+def read_experiment(text: str | Path, *, untuned: bool = False) -> Experiment:
+    """The study of a command line: a configuration's YAML file, or its JSON itself; `untuned` as in `Experiment`.
 
     Raises UserError, one line per mistake, each naming the file.
     """
     is_file = not str(text).lstrip().startswith("{")
     values = read_yaml(text) if is_file else load_yaml(str(text), "CONFIGURATION")
     try:
-        return Experiment(values)
+        return Experiment(values, untuned=untuned)
     except UserError as error:
         lines = str(error).splitlines()
         raise UserError("\n".join(f"{text}: {line}" for line in lines) if is_file else str(error)) from None

@@ -14,6 +14,8 @@ SNAPSHOTS = "snapshots"
 MODEL_CONFIG = "config.json"
 MODEL_WEIGHTS = "model.safetensors"
 MAGNITUDES = "magnitudes.csv"
+HELDOUT = "heldout.csv"
+HELDOUT_IMAGES = "heldout_images.csv"
 SAMPLES = "samples"  # holds one folder per protocol
 
 # A folder of samples, <run>/samples/<protocol>/

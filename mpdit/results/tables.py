@@ -107,7 +107,7 @@ def _is_measured(frame: pd.DataFrame, column: str) -> pd.Series[bool]:
     """Which rows must hold a number: a step that diverged has no loss, precomputed statistics have no KID."""
     import pandas as pd
 
-    if column == "loss":
+    if column == "loss" and "status" in frame:
         return frame["status"] != "diverged"
     if column == "kid":
         return frame["reference_count"].notna() & (frame["reference_count"] != "")
@@ -140,8 +140,13 @@ def _read_csv(source: str | Path | IO[str], path: str | Path, **options: Any) ->
         raise UserError(f"{path}: not a CSV ({' '.join(str(error).split())})") from None
 
 
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write one table as a CSV."""
+    with replacing(path) as part:
+        table.to_csv(part, index=False, lineterminator="\n")
+
+
 def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> None:
     """Write each table as `<name>.csv` into `folder`."""
     for name, table in tables.items():
-        with replacing(Path(folder) / f"{name}.csv") as part:
-            table.to_csv(part, index=False, lineterminator="\n")
+        write_table(table, Path(folder) / f"{name}.csv")

@@ -13,7 +13,8 @@ from mpdit.experiment import ladder as configs
 from mpdit.experiment import names as names_module
 from mpdit.experiment.grid import Experiment
 from mpdit.experiment.rates import how_tuned
-from mpdit.experiment.run_spec import DataIdentity, RunSpec
+from mpdit.experiment.run_spec import RunSpec
+from mpdit.experiment.tuning import rungs
 from mpdit.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -357,9 +358,9 @@ def test_a_damaged_file_of_rates_is_one_line(tmp_path, text, message):
 
 def test_tuning_settings_are_those_of_blocks_that_name_no_rates():
     experiment = Experiment(changed(experiments__table2__lr=[1e-3, 1e-2], tuning={"start": {"E": 0.05}, "steps": 50}))
-    settings = {(setting.config, setting.modulation): setting for setting in experiment.tuning_settings()}
-    assert {key: setting.start for key, setting in settings.items()} == {
-        ("A", "scale_shift"): 1e-3, ("E", "scale_shift"): 0.05,
-    }  # fmt: skip
-    run = settings["E", "scale_shift"].run(DataIdentity.of(experiment.data), rung=2, seed=1000)
-    assert (run.lr, run.seed, run.training.steps) == (0.1, 1000, 50)
+    settings = {setting.template.config: setting for setting in experiment.tuning_settings()}
+    assert {config: setting.start for config, setting in settings.items()} == {"A": 1e-3, "E": 0.05}
+    runs = settings["E"].runs_of(2)
+    assert [(run.lr, run.seed, run.training.steps) for run in runs] == [(0.1, 1000, 50), (0.1, 1001, 50)]
+    assert len(settings["E"].runs()) == 2 * len(rungs(8))
+    assert settings["E"].name == f"DiT-Nano-2-E-scale_shift-{runs[0].tuning_identity}"

@@ -23,6 +23,8 @@ localrules:
 
 
 rule plan:
+    input:
+        tuned_rates,
     output:
         "results/experiments/{block}/plan.json",
     params:
@@ -44,6 +46,8 @@ rule aggregate:
 
 
 rule plan_all:
+    input:
+        tuned_rates,
     output:
         "results/plan.json",
     params:
@@ -66,6 +70,7 @@ rule aggregate_all:
 
 rule cost:
     input:
+        tuned_rates,
         latents=ancient(LATENTS),
     output:
         "results/cost.csv",

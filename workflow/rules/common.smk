@@ -20,7 +20,8 @@ try:
 except UserError as error:
     sys.exit(str(error))
 try:
-    experiment = Experiment(config)
+    experiment = Experiment(config, untuned=True)
+    searches = experiment.tuning_settings() if experiment.heldout_name else []
 except UserError as error:  # one line per mistake, no traceback
     files = ", ".join(map(str, workflow.configfiles))
     sys.exit("\n".join(f"{files}: {line}" for line in str(error).splitlines()))
@@ -52,3 +53,16 @@ ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.system.gpus {{resources.gpu}} 
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
 # Part of shell commands, not of params: moving the images encodes nothing again.
 DATA = shlex.quote(json.dumps(experiment.data.to_json()))
+SEARCHES = {setting.name: setting for setting in searches}  # of `snakemake tune`
+TUNING_RUNS = {run.name: run for setting in searches for run in setting.runs()}
+RUNS = {**TUNING_RUNS, **experiment.runs}
+
+
+def tuned_rates(wildcards):
+    """No input. Without the file of tuned rates only `tune` can be made: stop with one line."""
+    if experiment.missing_rates:
+        sys.exit(
+            f"learning_rates: {experiment.missing_rates}: no such file; run `snakemake --cores all tune`, which makes "
+            f"results/rates.csv, or give numbers"
+        )
+    return []

@@ -82,6 +82,8 @@ localrules:
 
 
 rule configuration:
+    input:
+        tuned_rates,
     output:
         "results/configuration.yaml",
     params:

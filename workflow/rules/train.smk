@@ -16,12 +16,18 @@ localrules:
     spec,
 
 
+def rates_of_study(wildcards):
+    return [] if wildcards.run in TUNING_RUNS else tuned_rates(wildcards)
+
+
 rule spec:
+    input:
+        rates_of_study,
     output:
         "results/runs/{run}/spec.json",
     priority: 2  # so that no core starts a short job while a run could be started
     params:
-        spec=lambda wildcards: json.dumps(experiment.runs[wildcards.run].to_json()),
+        spec=lambda wildcards: json.dumps(RUNS[wildcards.run].to_json()),
     shell:
         "printf '%s\\n' {params.spec:q} > {output}"
 
