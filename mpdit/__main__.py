@@ -19,6 +19,7 @@ VERBS = {  # in the order of the pipeline
     "score": "compute FID and KID of sampled images against a reference",
     "tune": "choose learning rates from held-out losses",
     "trace": "measure magnitudes of activations and weights over a run's training",
+    "heldout": "measure the loss of a run on images that it was not trained on",
     "cost": "measure training step times of configurations and modulations side by side",
     "aggregate": "collect the results of all runs in one CSV per subject",
     "render": "make a table or a figure from the aggregated CSVs",

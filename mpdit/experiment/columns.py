@@ -195,6 +195,8 @@ COST = TableSchema(
     finite=("relative",),
 )
 
+HELDOUT_PARTS = ("tune", "report", "train")  # of the images: chooses rates and widths, decides claims, was trained on
+
 HELDOUT = TableSchema(
     "heldout",
     "one row per run, snapshot, EMA width and part of the held-out images",
