@@ -1,54 +1,38 @@
-"""Statistics of a few seeds: Student's t on differences paired by seed, equivalence, Holm's correction.
+"""Tests of claims on a few seeds: Student's t, equivalence, signs, divergences, and Holm's correction for their number.
 
 A claim is an interval of values, which may be open to one side, and a verdict says on which side of its bounds the true
-mean lies. Levels are two-sided throughout, so that a test against one bound agrees with the interval that is shown.
-All functions are pure.
+value lies. Levels are two-sided throughout, so that a test against one bound agrees with the interval that is shown.
+What is tested is an `Estimate`: a mean over seeds, a median with a stored interval, or an exact count. All functions
+are pure.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from statistics import fmean, stdev
 
-LEVEL = 0.05
+from .estimates import LEVEL, Estimate
+
+FEWEST_RUNS = 5  # per side, for a test of how often runs diverge
 MOST_SEEDS = 1000  # the largest number of seeds that `seeds_needed` returns
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
     """Mean of the values and its (1 - level) interval (Student's t); NaN bounds for fewer than 2 values."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    if n < 2:
-        return (fmean(values) if n else math.nan), math.nan, math.nan
-    mean, half_width = fmean(values), float(stdtrit(n - 1, 1 - level / 2)) * stdev(values) / math.sqrt(n)
-    return mean, mean - half_width, mean + half_width
+    if len(values) < 2:
+        return (fmean(values) if values else math.nan), math.nan, math.nan
+    return Estimate.over_seeds(values).interval(level)
 
 
 def p_inside(mean: float, sd: float, n: int, low: float = -math.inf, high: float = math.inf) -> float:
-    """P-value against "the true mean is outside (low, high)": a small one says that it is inside.
-
-    With one finite bound this is the two-sided t-test against that bound; with two it is equivalence by two one-sided
-    tests (TOST; Schuirmann, 1987), the larger of their p-values. `n` is at least 2; `sd` has Bessel's correction.
-    """
-    if math.isinf(low) or math.isinf(high):
-        return min(1.0, 2 * max(_tail(mean, sd, n, low), _tail(-mean, sd, n, -high)))
-    return max(_tail(mean, sd, n, low), _tail(-mean, sd, n, -high))
+    """`Estimate.p_inside` of a mean of `n` >= 2 seeds; `sd` has Bessel's correction."""
+    return Estimate(mean, sd / math.sqrt(n), n - 1).p_inside(low, high)
 
 
 def p_outside(mean: float, sd: float, n: int, low: float = -math.inf, high: float = math.inf) -> float:
-    """P-value against "the true mean is in [low, high]": a small one says that it is beyond a bound (two-sided)."""
-    return min(1.0, 2 * min(_tail(-mean, sd, n, -low), _tail(mean, sd, n, high)))
-
-
-def _tail(mean: float, sd: float, n: int, bound: float) -> float:
-    """One-sided p-value against "the true mean is at most `bound`"."""
-    from scipy.special import stdtr
-
-    if math.isinf(bound):
-        return 0.0 if bound < 0 else 1.0
-    if sd == 0:
-        return 0.0 if mean > bound else 1.0
-    return float(stdtr(n - 1, -(mean - bound) / (sd / math.sqrt(n))))
+    """`Estimate.p_outside` of a mean of `n` >= 2 seeds; `sd` has Bessel's correction."""
+    return Estimate(mean, sd / math.sqrt(n), n - 1).p_outside(low, high)
 
 
 def sign_test(above: int, below: int) -> float:
@@ -56,6 +40,23 @@ def sign_test(above: int, below: int) -> float:
     n = above + below
     outcomes: int = 2**n
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(min(above, below) + 1)) / outcomes)
+
+
+def divergence_test(diverged: int, runs: int, base_diverged: int, base_runs: int) -> float | None:
+    """Two-sided p-value against "both sides diverge equally often" (Fisher's exact test).
+
+    The number of runs that diverged, of so many runs, on either side. None where a side has fewer than FEWEST_RUNS: no
+    outcome could decide then, not even all against none of four after a correction for two claims.
+    """
+    if min(runs, base_runs) < FEWEST_RUNS:
+        return None
+    total = diverged + base_diverged
+    ways = {
+        k: math.comb(runs, k) * math.comb(base_runs, total - k)
+        for k in range(max(0, total - base_runs), min(total, runs) + 1)
+    }
+    as_extreme = sum(number for number in ways.values() if number <= ways[diverged])
+    return as_extreme / math.comb(runs + base_runs, total)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -67,6 +68,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
         highest = max(highest, min(1.0, (m - rank) * p_values[i]))
         corrected[i] = highest
+    return corrected
+
+
+def holm_by_family(p_values: Sequence[float], families: Sequence[Hashable]) -> list[float]:
+    """P-values corrected within their families, each with an error rate of its own, in the order given.
+
+    The primary claims of a study are one family, all others another one, called exploratory. A p-value of NaN (there
+    was no test) stays NaN and counts for nothing.
+    """
+    corrected = [math.nan] * len(p_values)
+    for family in set(families):
+        tested = [i for i, p in enumerate(p_values) if families[i] == family and not math.isnan(p)]
+        for i, p in zip(tested, holm([p_values[i] for i in tested]), strict=True):
+            corrected[i] = p
     return corrected
 
 
@@ -94,24 +109,3 @@ def sampling_error(differences: Sequence[Sequence[float]], level: float = LEVEL)
     variance = sum(stdev(values) ** 2 * (len(values) - 1) for values in repeated) / freedom
     error = math.sqrt(variance * sum(1 / len(values) for values in differences)) / len(differences)
     return float(stdtrit(freedom, 1 - level / 2)) * error
-
-
-def maybe_best(scores: Mapping[float, Mapping[int, float]], level: float) -> list[float]:
-    """The options that may be the best (lowest), given the scores of each by seed.
-
-    The best option is among them with a probability of at least 1 - level: an option is out if another one beats it in
-    a one-sided paired t-test at level / (options - 1) (Bonferroni). An infinite score (of a run that diverged) is out
-    where another option has none on the same seeds.
-    """
-    return [option for option in scores if not any(_is_beaten(scores, option, other, level) for other in scores)]
-
-
-def _is_beaten(scores: Mapping[float, Mapping[int, float]], option: float, other: float, level: float) -> bool:
-    shared = sorted(set(scores[option]) & set(scores[other]))
-    pairs = [(scores[option][seed], scores[other][seed]) for seed in shared]
-    if len(pairs) < 2 or any(math.isinf(second) for _, second in pairs):
-        return False
-    if any(math.isinf(first) for first, _ in pairs):
-        return True
-    differences = [first - second for first, second in pairs]
-    return _tail(fmean(differences), stdev(differences), len(differences), 0.0) < level / (len(scores) - 1)

@@ -6,8 +6,9 @@ import pytest
 from scipy import stats
 
 from mpdit.results.significance import (
+    divergence_test,
     holm,
-    maybe_best,
+    holm_by_family,
     p_inside,
     p_outside,
     sampling_error,
@@ -81,6 +82,35 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
+@pytest.mark.parametrize(
+    ("diverged", "runs", "base_diverged", "base_runs"),
+    [(5, 5, 0, 5), (0, 5, 4, 5), (2, 5, 3, 5), (0, 5, 0, 5), (5, 5, 5, 5), (1, 7, 6, 9), (3, 10, 0, 6)],
+)
+def test_divergences_are_compared_by_fishers_exact_test(diverged, runs, base_diverged, base_runs):
+    table = [[diverged, runs - diverged], [base_diverged, base_runs - base_diverged]]
+    ours = divergence_test(diverged, runs, base_diverged, base_runs)
+    assert ours == pytest.approx(stats.fisher_exact(table).pvalue)
+
+
+def test_fewer_than_five_runs_are_not_tested_for_divergence():
+    assert divergence_test(4, 4, 0, 5) is None
+    assert divergence_test(5, 5, 0, 4) is None
+    assert stats.fisher_exact([[4, 0], [0, 4]]).pvalue * 2 > 0.05  # the reason: two claims are undecided even then
+
+
+def test_families_are_corrected_apart():
+    p_values = [0.01, 0.02, 0.04, math.nan, 0.03]
+    families = ["primary", "other", "primary", "other", "primary"]
+    corrected = holm_by_family(p_values, families)
+    assert corrected[:3] + corrected[4:] == pytest.approx([0.03, 0.02, 0.06, 0.06])
+    assert math.isnan(corrected[3])
+    assert holm_by_family([], []) == []
+
+
+def test_an_exact_claim_takes_nothing_from_its_family():
+    assert holm([0.0, 0.01, 0.04])[1:] == holm([0.01, 0.04])
+
+
 def test_the_seeds_needed_are_the_smallest_number_that_decides():
     needed = seeds_needed(1.0, 1.0, 3, 0.0, INF, 0.05)
     assert p_inside(1.0, 1.0, needed, 0.0, INF) < 0.05 <= p_inside(1.0, 1.0, needed - 1, 0.0, INF)
@@ -94,18 +124,3 @@ def test_sampling_error_by_hand():
     assert sampling_error([[1.0, 3.0], [2.0, 6.0]]) == pytest.approx(4.302653 * 5**0.5 / 2, abs=1e-5)
     assert math.isnan(sampling_error([[1.0], [2.0]]))
     assert math.isnan(sampling_error([]))
-
-
-def test_an_option_that_another_one_beats_is_out():
-    clear = {1: {0: 10.0, 1: 10.1, 2: 9.9}, 2: {0: 5.0, 1: 5.2, 2: 4.9}, 3: {0: 5.1, 1: 4.9, 2: 5.0}}
-    assert maybe_best(clear, 0.05) == [2, 3]
-    assert maybe_best({1: {0: 10.0}, 2: {0: 5.0}}, 0.05) == [1, 2]  # one seed
-    assert maybe_best({1: {0: INF, 1: 3.0}, 2: {0: 5.0, 1: 5.5}}, 0.05) == [2]  # it diverged once
-
-
-def test_the_level_is_shared_by_the_options():
-    """One-sided p of differences 1 and 2 is 0.1024: out at 0.11 between two options, in among three."""
-    two = {1: {0: 2.0, 1: 3.0}, 2: {0: 1.0, 1: 1.0}}
-    assert stats.ttest_1samp([1.0, 2.0], 0.0, alternative="greater").pvalue == pytest.approx(0.1024, abs=1e-4)
-    assert maybe_best(two, 0.11) == [2]
-    assert maybe_best({**two, 3: {0: 1.0, 1: 1.0}}, 0.11) == [1, 2, 3]
