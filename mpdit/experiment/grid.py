@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..system.errors import UserError
-from . import parse, run_files
+from . import run_files
 from .checks import data_problems, step_problems
 from .ladder import resolve
 from .names import autoencoder_name, digest
-from .parse import load_yaml, parse_configuration, parse_data, raise_problems, read_yaml
+from .parse import load_yaml, parse_configuration, raise_problems, read_yaml
 from .published import is_published
 from .rates import Setting, read_rates, setting_of
 from .records import PlannedRun
@@ -274,15 +274,3 @@ def _with_defaults(configuration: Configuration) -> dict[str, Any]:
 def _block_json(block: BlockSection) -> dict[str, Any]:
     values = block.model_dump(mode="json", exclude_unset=True)
     return {key: values[key] for key in type(block).model_fields if values.get(key)}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# TODO: until every caller takes `schema.Data` and `RunSpec`
-
-
-def check_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    return parse_data(dict(data)).to_json()
-
-
-def read_data(text: str) -> dict[str, Any]:
-    return parse.read_data(text).to_json()

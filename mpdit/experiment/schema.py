@@ -71,12 +71,6 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    def __getitem__(self, key: str) -> Any:  # TODO: until every caller reads attributes
-        return getattr(self, key)
-
-    def keys(self) -> list[str]:  # TODO: likewise
-        return list(type(self).model_fields)
-
     def to_json(self) -> dict[str, Any]:
         """The section as JSON has it: lists for tuples, every default filled in."""
         return self.model_dump(mode="json")

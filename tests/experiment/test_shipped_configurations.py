@@ -61,7 +61,7 @@ def test_the_papers_configuration_is_the_papers():
     rates = {(run.config, run.lr) for run in experiment.blocks["learning_rate"].runs}
     assert rates == {(letter, rate) for letter in "AE" for rate in (1e-4, 1e-3, 1e-2)}
     training = experiment.training
-    assert (training["warmup_steps"], training["decay_start"]) == (round(400_000 / 150), 400_000 // 10)
+    assert (training.warmup_steps, training.decay_start) == (round(400_000 / 150), 400_000 // 10)
 
 
 @pytest.mark.parametrize("name", ["imagenet128", "cifar10"])
