@@ -2,8 +2,10 @@
 
 In:  DATA_JSON, the `data` section of a configuration, as a JSON file or as JSON itself: name, source (mnist, folder,
      zip, tar, parquet), path, resolution, autoencoder (null for pixels, a local folder or a hub id), flips (none,
-     both), broken (error, skip).
+     both), broken (error, skip), holdout (pictures per class that are left out, or the path of others; null).
 Out: FOLDER with mean.npy, std.npy (if the autoencoder has a posterior), labels.npy and, written last, manifest.json.
+
+With --heldout the pictures that `holdout` leaves out or names are encoded instead, never mirrored.
 
 With --shards N the pictures are encoded in N shards, each in FOLDER/shards/, which are then merged and removed; shards
 that are finished already are not encoded again. To encode shards side by side, also on several machines, run one
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..data.encode import encode
+from ..data.holdout import heldout_data, heldout_source
 from ..data.shards import encode_in_shards, encode_shard
 from ..data.sources import open_source, save_index
 from ..experiment.parse import read_data
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shards", type=_positive, metavar="N", help="encode those of N shards that are not finished yet, and merge"
     )
     parts.add_argument("--shard", type=_shard, metavar="i/N", help="encode shard i of N, counted from 1")
+    parts.add_argument("--heldout", action="store_true", help="encode the held-out pictures, in one go")
     parts.add_argument("--list", action="store_true", help="only list the pictures, for shards encoded later")
     parser.add_argument(
         "--workers", type=_natural, default=0, metavar="N", help="processes that decode pictures (none)"
@@ -71,8 +75,11 @@ def _list(args: argparse.Namespace, data: Data) -> str:
 def _encode(args: argparse.Namespace, data: Data) -> str:
     """Encode everything or one shard; the message about it."""
     started = time.monotonic()
-    use_index = (args.shard or args.shards) and _index(args).exists()
-    source = open_source(data, _index(args) if use_index else None)
+    if args.heldout:
+        source, data = heldout_source(data), heldout_data(data)
+    else:
+        use_index = (args.shard or args.shards) and _index(args).exists()
+        source = open_source(data, _index(args) if use_index else None)
     with Interruption(snakemake_ancestors()) as interruption:
         check: Callable[[], None] = interruption.check
         if args.shard:

@@ -25,7 +25,7 @@ from .decode_workers import decoded_chunks
 from .latents_writer import FORMAT_VERSION, ArrayRecord, LatentsWriter
 from .moments import Moments, channel_moments
 from .pictures import FILTER, Picture
-from .sources import SOURCES, PictureSource
+from .sources import SOURCES, PictureSource, check_labels
 
 if TYPE_CHECKING:
     from .autoencoder import CropEncoder
@@ -62,17 +62,6 @@ def encode(
         manifest = builder.build(data, autoencoder, writer.records)
         writer.commit(manifest)
     return manifest
-
-
-def check_labels(source: PictureSource) -> None:
-    """Raise UserError for a label that is no index of a class."""
-    outside = (source.labels < 0) | (source.labels >= len(source.classes))
-    if outside.any():
-        index = int(outside.argmax())
-        raise UserError(
-            f"{source.location}: {source.names[index]}: label {source.labels[index]} is out of range; "
-            f"expected 0 to {len(source.classes) - 1} for {len(source.classes)} classes"
-        )
 
 
 def rows_per_picture(data: Data) -> int:

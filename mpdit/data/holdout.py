@@ -1,31 +1,46 @@
-"""Which pictures of a data set are withheld from training: evenly spaced within each class."""
+"""Pictures that are never trained on, on which the held-out loss is measured.
 
-import numpy as np
-from numpy.typing import NDArray
+`data.holdout` withholds a number of pictures per class, which `sources.open_source` then leaves out, or names other
+pictures, such as ImageNet's validation set. Mirrored pictures are not among them.
+"""
 
+from dataclasses import replace
 
-def ranks_in_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The position of each picture among those of its class, in order, from 0: (N,) int64 for labels (N,)."""
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], labels[order])  # where each picture's class begins
-    ranks = np.empty(len(labels), dtype=np.int64)
-    ranks[order] = np.arange(len(labels)) - starts
-    return ranks
+from ..experiment.schema import Data
+from ..system.errors import UserError
+from .sources import PictureSource, open_whole_source, source_kind, withheld_pictures
 
 
-def evenly_spaced_in_class(labels: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Indices of `counts[c]` pictures of every class c, evenly spaced within the class; ascending.
+def heldout_data(data: Data) -> Data:
+    """The `data` section by which the held-out pictures of `data` are encoded. Raises UserError where it has none."""
+    if data.holdout is None:
+        raise UserError("data.holdout: null; expected a number of pictures per class, or the path of other pictures")
+    if isinstance(data.holdout, int):
+        return data.model_copy(update={"flips": "none"})
+    other = {"source": source_kind(data.holdout), "path": data.holdout, "holdout": None}
+    return data.model_copy(update={**other, "flips": "none"})
 
-    Of n pictures, `counts` of them are those whose ranks are the centers of as many equal intervals of [0, n). Raises
-    ValueError for a class with fewer pictures than are asked for.
+
+def heldout_source(data: Data) -> PictureSource:
+    """The held-out pictures of `data`, in order.
+
+    Raises UserError where there are none, where too few pictures would be left to train on, and for other pictures
+    whose classes, or numbers of channels, are not those of the pictures that are trained on.
     """
-    sizes = np.bincount(labels, minlength=len(counts))
-    if (sizes < counts).any():
-        raise ValueError(f"classes of {sizes.tolist()} pictures: cannot choose {counts.tolist()} of them")
-    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(sizes)[:-1])
-    chosen = [
-        members[(2 * np.arange(count) + 1) * len(members) // (2 * count)]
-        for members, count in zip(by_class, counts.tolist(), strict=True)
-        if count
-    ]
-    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
+    whole = open_whole_source(data)
+    if isinstance(data.holdout, int):
+        return replace(whole, selected=withheld_pictures(whole, data.holdout))
+    heldout = open_whole_source(heldout_data(data))
+    if list(heldout.classes) != list(whole.classes):
+        differences = sorted(set(heldout.classes) ^ set(whole.classes))
+        problem = f"class {differences[0]} is in one of them alone" if differences else "their order differs"
+        raise UserError(
+            f"data.holdout: {heldout.location}: its classes are not those of {whole.location}, in the same order: "
+            f"{problem}"
+        )
+    if heldout.channels != whole.channels:
+        raise UserError(
+            f"data.holdout: {heldout.location}: its pictures have {heldout.channels} channels, those of "
+            f"{whole.location} have {whole.channels}"
+        )
+    return heldout

@@ -26,7 +26,6 @@ from ..system.errors import UserError
 from ..system.lock import exclusive
 from .encode import (
     ManifestBuilder,
-    check_labels,
     chunk_size,
     chunks_of,
     encoded_chunks,
@@ -36,7 +35,7 @@ from .encode import (
 from .latents_writer import FORMAT_VERSION, ArrayRecord, LatentsWriter, read_rows
 from .moments import Moments
 from .pictures import FILTER
-from .sources import PictureSource
+from .sources import PictureSource, check_labels
 
 if TYPE_CHECKING:
     from .autoencoder import CropEncoder

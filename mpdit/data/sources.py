@@ -8,7 +8,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from ..experiment.schema import Data
 from ..system.errors import UserError
 from . import archives
-from .listing import DamagedPicture, PictureListing, read_index, write_index
+from .class_sampling import evenly_spaced_in_class
+from .listing import DamagedPicture, PackedStrings, PictureListing, read_index, write_index
 from .parquet import ParquetReader, list_parquet, shard_files
 from .pictures import Picture, decode_digit, decode_picture, resize_and_crop
 
@@ -56,6 +57,7 @@ class PictureSource:
     listing: PictureListing
     read: Reader
     decode: Callable[[bytes], Image.Image]  # stored bytes -> a picture of mode L (one channel) or RGB (three)
+    selected: NDArray[np.int64] | None = None  # indices into the listing of the pictures that count; None: all do
 
     @property
     def classes(self) -> Sequence[str]:
@@ -63,20 +65,22 @@ class PictureSource:
 
     @property
     def names(self) -> Sequence[str]:
-        return self.listing.names
+        names = self.listing.names
+        return names if self.selected is None else PackedStrings.pack(names[index] for index in self.selected)
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        return self.listing.labels
+        return self.listing.labels if self.selected is None else self.listing.labels[self.selected]
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.listing.names if self.selected is None else self.selected)
 
     def picture(self, index: int, resolution: int) -> Picture:
         """Read, decode, resize and crop picture `index`. Raises UserError when its file cannot be read at all."""
-        name, label = self.names[index], int(self.labels[index])
+        listed = index if self.selected is None else int(self.selected[index])
+        name, label = self.listing.names[listed], int(self.listing.labels[listed])
         try:
-            stored = self.read(index)
+            stored = self.read(listed)
         except DamagedPicture as error:
             return Picture(name, label, None, str(error), f"{name}\0damaged")
         except (OSError, RuntimeError, NotImplementedError) as error:  # not permitted, encrypted, unknown compression
@@ -97,9 +101,19 @@ class PictureSource:
 def open_source(data: Data, index: str | Path | None = None, labeled: bool = True) -> PictureSource:
     """The source that `data` names, with its pictures listed (or the listing read from the file `index`).
 
-    Unless `labeled`, classes do not matter: pictures need not be in class folders, and all belong to one class. Raises
-    UserError when the path holds no such source, and when the index is of another one.
+    Pictures that `data.holdout` withholds from training do not count (see `holdout`). Unless `labeled`, classes do not
+    matter: pictures need not be in class folders, and all belong to one class. Raises UserError when the path holds no
+    such source, when the index is of another one, and when too few pictures would be left.
     """
+    source = open_whole_source(data, index, labeled)
+    if not isinstance(data.holdout, int):
+        return source
+    kept = np.setdiff1d(np.arange(len(source)), withheld_pictures(source, data.holdout))
+    return replace(source, selected=kept)
+
+
+def open_whole_source(data: Data, index: str | Path | None = None, labeled: bool = True) -> PictureSource:
+    """As `open_source`, with the pictures that are withheld from training among the others."""
     kind, location = SOURCES[data.source], data.path or data.source
     if index is None:
         listing = kind.list_pictures(location, labeled)
@@ -107,6 +121,33 @@ def open_source(data: Data, index: str | Path | None = None, labeled: bool = Tru
         listing = read_index(index, data.source, location, _archive_state(data.source, location))
     reader = kind.make_reader(location, listing)
     return PictureSource(data.source, location, kind.channels, listing, reader, kind.decode)
+
+
+def withheld_pictures(source: PictureSource, count: int) -> NDArray[np.int64]:
+    """Indices of `count` pictures per class, evenly spaced within the class, that are not trained on; ascending.
+
+    Raises UserError for a class with less than twice as many.
+    """
+    check_labels(source)
+    sizes = np.bincount(source.labels, minlength=len(source.classes))
+    smallest = int(sizes.argmin())
+    if sizes[smallest] < 2 * count:
+        raise UserError(
+            f"data.holdout: {count} pictures per class, but class {source.classes[smallest]} of {source.location} has "
+            f"{sizes[smallest]}; expected at most {sizes[smallest] // 2}, so that as many are left to train on"
+        )
+    return evenly_spaced_in_class(source.labels, np.full(len(sizes), count))
+
+
+def check_labels(source: PictureSource) -> None:
+    """Raise UserError for a label that is no index of a class."""
+    outside = (source.labels < 0) | (source.labels >= len(source.classes))
+    if outside.any():
+        index = int(outside.argmax())
+        raise UserError(
+            f"{source.location}: {source.names[index]}: label {source.labels[index]} is out of range; "
+            f"expected 0 to {len(source.classes) - 1} for {len(source.classes)} classes"
+        )
 
 
 def save_index(source: PictureSource, path: str | Path) -> None:

@@ -15,10 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data.holdout import evenly_spaced_in_class, ranks_in_class
+from ..data.class_sampling import evenly_spaced_in_class, ranks_in_class
 from ..data.latents import Latents, to_raw
-from ..experiment import run_files
-from ..experiment.records import Manifest
 from ..system.errors import UserError
 
 
@@ -66,7 +64,7 @@ def _training_rows(
     train: Latents, labels: NDArray[np.int64], report: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of training images, evenly spaced within each class, and the held-out images of `report` that they match."""
-    copies = 2 if _manifest(train).flips == "both" else 1  # mirror images are left out: held-out images have none
+    copies = 2 if train.manifest.flips == "both" else 1  # mirror images are left out: held-out images have none
     pictures = np.array(train.labels[::copies])
     classes = train.num_classes
     counts = np.minimum(np.bincount(labels[report], minlength=classes), np.bincount(pictures, minlength=classes))
@@ -78,14 +76,10 @@ def _training_rows(
     return by_class[order] * copies, matches[order]
 
 
-def _manifest(latents: Latents) -> Manifest:
-    return Manifest.read(latents.folder / run_files.MANIFEST)
-
-
 def _check(train: Latents, heldout: Latents) -> None:
     if train.fingerprint == heldout.fingerprint:
         raise UserError(f"{heldout.folder}: these images were trained on; expected held-out ones")
-    ours, theirs = _manifest(train), _manifest(heldout)
+    ours, theirs = train.manifest, heldout.manifest
     for field in ("shape", "classes", "resolution", "filter", "crop", "dtype"):
         if getattr(ours, field) != getattr(theirs, field):
             raise UserError(

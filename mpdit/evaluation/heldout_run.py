@@ -121,7 +121,7 @@ def _measure(
     draws: int,
     device: torch.device,
 ) -> Iterator[Measurement]:
-    model = model_of_run(run.to_json(), train).to(device).eval()
+    model = model_of_run(run, train.shape, train.num_classes).to(device).eval()
     progress = Progress(run.name, draws * sum(len(images[part]) for item in weights for part in item.parts))
     done = 0
     for item in weights:

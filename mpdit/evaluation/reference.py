@@ -106,7 +106,7 @@ def build_reference(
     weights: str | None = None,
     device: str = "auto",
 ) -> Reference:
-    """The reference of the images that `data` describes, or of `source`.
+    """The reference of the images that `data` describes, without those that it withholds, or of `source`.
 
     Args:
         data: the data section of a configuration. Its images are resized and cropped as for encoding, but neither
@@ -126,7 +126,8 @@ def build_reference(
         return precomputed_reference(source, extractor.name, extractor.hash, extractor.dimension)
     name = data.name
     if source is not None:
-        name, data = Path(source).name, data.model_copy(update={"source": source_kind(source), "path": source})
+        others = {"source": source_kind(source), "path": source, "holdout": None}
+        name, data = Path(source).name, data.model_copy(update=others)
     opened = open_source(data, labeled=source is None)
     digest = hashlib.sha256(extractor.hash.encode())
 

@@ -5,8 +5,9 @@ import csv
 import numpy as np
 import pytest
 from helpers.made_up_latents import made_up_latents
-from helpers.run_records import small_run, trained_run
+from helpers.made_up_runs import outcome
 from helpers.tiny_models import awaken
+from helpers.tiny_runs import make_spec
 
 from mpdit.__main__ import main
 from mpdit.evaluation.heldout import heldout_losses
@@ -24,7 +25,7 @@ class StoredRun:
     """A run folder as `mpdit train` leaves it, with gains that grow linearly, and `mpdit heldout` on it."""
 
     def __init__(self, folder):
-        self.folder, self.run = folder / "run", small_run()
+        self.folder, self.run = folder / "run", make_spec()
         self.train = made_up_latents(folder / "train", [0] * 6 + [1] * 6 + [2] * 6)
         self.heldout = made_up_latents(folder / "heldout", [0, 1, 2] * 4, seed=1)
         shape = {"input_size": 4, "in_channels": 2, "num_classes": 3}
@@ -37,9 +38,8 @@ class StoredRun:
         self.write_trained()
 
     def write_trained(self, **changes):
-        write_json(
-            self.folder / "trained.json", trained_run(self.run, self.train.fingerprint, step=12, **changes).to_json()
-        )
+        ended = {"latents": self.train.fingerprint, "step": STEPS[-1]}
+        write_json(self.folder / "trained.json", outcome(self.run.name) | ended | changes)
 
     def measure(self, *options, heldout=None):
         """The rows of heldout.csv and of heldout_images.csv, or the exit status if it is not 0."""
@@ -127,6 +127,6 @@ def test_images_that_were_trained_on_are_refused(stored, capsys):
 
 
 def test_other_latents_than_those_trained_on_are_refused(stored, capsys):
-    write_json(stored.folder / "trained.json", trained_run(stored.run, "f" * 64, step=12).to_json())
+    stored.write_trained(latents="f" * 64)
     assert stored.measure() == 2
     assert "was trained on" in capsys.readouterr().err
