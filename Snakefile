@@ -16,6 +16,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/trace.smk"
+include: "workflow/rules/heldout.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/render.smk"
 

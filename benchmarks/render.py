@@ -201,7 +201,7 @@ def make_up(experiment: Experiment, folder: Path, log_every: int = LOG_EVERY) ->
     """Write the CSVs that artifacts read, and samples. Returns the folder of each artifact's CSVs, by its name."""
     written: set[tuple[str | None, str]] = set()
     folders: dict[str, Path] = {}
-    for name, block in goals(experiment.blocks).items():
+    for name, block in goals(experiment.blocks, experiment.aggregates).items():
         folders[name] = folder / (f"experiments/{block}" if block else "results")
         folders[name].mkdir(parents=True, exist_ok=True)
         blocks = [experiment.blocks[block]] if block else list(experiment.blocks.values())

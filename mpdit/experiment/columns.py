@@ -253,3 +253,4 @@ SCHEMAS = {
     schema.name: schema for schema in (RUNS, FID, HELDOUT, HELDOUT_IMAGES, TRAINING, MAGNITUDES, ANGLES, COST, RATES)
 }
 AGGREGATES = ("runs", "fid", "training", "magnitudes", "angles")  # made from run folders; cost is measured
+HELDOUT_AGGREGATES = ("heldout", "heldout_images")  # likewise, of studies with held-out pictures

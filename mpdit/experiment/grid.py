@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from ..system.errors import UserError
 from . import run_files
 from .checks import data_problems, step_problems
+from .columns import AGGREGATES, HELDOUT_AGGREGATES
 from .ladder import resolve
 from .names import autoencoder_name, digest
 from .parse import load_yaml, parse_configuration, raise_problems, read_yaml
@@ -184,6 +185,11 @@ class Experiment:
             return f"{self.data_name}-heldout"
         identity = [Path(holdout).name, self.data.resolution, autoencoder_name(self.data.autoencoder)]
         return f"{self.data.name}-heldout-{digest(identity)}"
+
+    @property
+    def aggregates(self) -> tuple[str, ...]:
+        """Names of the tables that are aggregated over runs."""
+        return AGGREGATES if self.heldout_name is None else (*AGGREGATES, *HELDOUT_AGGREGATES)
 
     def plan(self, *blocks: str) -> dict[str, Any]:
         """What plan.json holds: the runs of these blocks, for aggregation."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..experiment import run_files
 from ..experiment.grid import Block, Experiment
+from ..experiment.heldout_widths import heldout_widths
 from ..experiment.records import TrainedRun
 from ..experiment.run_spec import Protocol, RunSpec
 from ..system.errors import UserError
@@ -16,8 +17,10 @@ from . import sizes
 from .data_summary import DataSummary
 from .sizes import ModelSize, model_size
 
-RULES = ("encode", "encode_shard", "reference", "train", "sample", "score", "trace", "cost")  # whose jobs take time
-SHARED = ("encode", "encode_shard", "reference", "cost")  # rules whose jobs serve all blocks
+RULES = (  # whose jobs take time
+    "encode", "encode_shard", "encode_heldout", "reference", "train", "sample", "score", "trace", "heldout", "cost",
+)  # fmt: skip
+SHARED = ("encode", "encode_shard", "encode_heldout", "reference", "cost")  # rules whose jobs serve all blocks
 TIMED_STEPS = 42  # that `mpdit cost` takes of each variant
 
 
@@ -104,7 +107,7 @@ class Workload:
         for run in block.runs:
             if self._is_new(run.name):
                 self._add_run(share, run)
-            for protocol in block.protocols:
+            for protocol in block.protocols_of[run.name]:
                 if self._is_new(run.name, protocol.name):
                     self._add_samples(share, run, protocol)
         return share
@@ -117,8 +120,16 @@ class Workload:
         share.jobs["train"].add(done >= steps, left)
         tracing = Job(run.model, sizes.tracing_flops(size, self.experiment.tracing, run.training))
         share.jobs["trace"].add((folder / run_files.MAGNITUDES).exists(), tracing)
+        if self.experiment.heldout_name is not None:
+            self._add_heldout(share, run)
         self.disk.snapshots += sizes.snapshots_bytes(size, run.training)
         self.disk.checkpoints += sizes.checkpoints_bytes(size, run.training)
+
+    def _add_heldout(self, share: BlockShare, run: RunSpec) -> None:
+        is_done = (self.results / "runs" / run.name / run_files.HELDOUT).exists()
+        images, widths = self.data.heldout_images or 0, len(heldout_widths(self.experiment, run))
+        flops = sizes.heldout_flops(self.size(run), images, self.experiment.heldout, run.training, widths)
+        share.jobs["heldout"].add(is_done, Job(run.model, flops))
 
     def _add_samples(self, share: BlockShare, run: RunSpec, protocol: Protocol) -> None:
         folder = self.results / "runs" / run.name / run_files.SAMPLES / protocol.name
@@ -148,6 +159,11 @@ class Workload:
         for shard in range(1, shards + 1) if shards > 1 else ():
             finished = latents / "shards" / f"{shard}-of-{shards}" / "finished"
             self.shared["encode_shard"].add(self.data.encoded or finished.exists(), Job("", flops // shards))
+        if experiment.heldout_name is not None:
+            manifest = self.results / "latents" / experiment.heldout_name / run_files.MANIFEST
+            heldout = self.data.heldout_images or 0
+            self.shared["encode_heldout"].add(manifest.exists(), Job("", heldout * size.encoding))
+            images += heldout
         is_pixels = experiment.data.autoencoder is None
         self.disk.latents = sizes.latents_bytes(images, size.shape, is_pixels, size.posterior)
 

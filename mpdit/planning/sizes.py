@@ -14,7 +14,7 @@ from typing import Any
 from ..experiment.run_files import KEPT_CHECKPOINTS
 from ..experiment.run_spec import Protocol
 from ..experiment.schedule import snapshot_steps
-from ..experiment.schema import Tracing, Training
+from ..experiment.schema import Heldout, Tracing, Training
 from ..system.files import read_json
 
 # FLOPs of one image through a network of features, at the size that the network sees, by torch's FlopCounterMode.
@@ -143,6 +143,15 @@ def tracing_flops(size: ModelSize, tracing: Tracing, training: Training) -> int:
     """FLOPs of the forward passes at initialization and at each traced snapshot."""
     traced = 1 + min(tracing.snapshots, training.snapshots)
     return size.flops * tracing.images * len(tracing.timesteps) * traced
+
+
+def heldout_flops(size: ModelSize, images: int, heldout: Heldout, training: Training, widths: int) -> int:
+    """FLOPs of the forward passes on held-out images, of which there are `images`, and on half as many trained on.
+
+    At the last step in `widths` EMA widths; at each earlier snapshot in one, without the half that tunes.
+    """
+    earlier = min(heldout.snapshots, training.snapshots) - 1
+    return size.flops * heldout.draws * images * (3 * widths + 2 * earlier) // 2
 
 
 # ---------------------------------------------------------------------------------------------------------------------

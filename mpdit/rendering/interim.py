@@ -53,7 +53,7 @@ def write_interim(experiment: Experiment, runs: Path, cost: Path | None, output:
     An artifact that cannot be rendered does not stop the others: what is wrong is returned, and shown in the report.
     Its files from an earlier call are removed, so that everything in `output` is from this one.
     """
-    blocks = goals(experiment.blocks)
+    blocks = goals(experiment.blocks, experiment.aggregates)
     tables = _aggregate(experiment, runs, output, blocks.values())
     states = f"{state_counts(tables['runs']['status'])}; {_score_count(experiment, tables)}"
     notice = f"Interim, {time.strftime('%Y-%m-%d %H:%M')}; {states}."
@@ -72,7 +72,7 @@ def write_interim(experiment: Experiment, runs: Path, cost: Path | None, output:
 def _aggregate(experiment: Experiment, runs: Path, output: Path, blocks: Iterable[str | None]) -> Tables:
     """Write plan.json and the aggregates of all runs, and of each block that an artifact is made from. Returns those of
     all runs."""
-    every = collect(experiment.planned_runs(*experiment.blocks), runs)
+    every = collect(experiment.planned_runs(*experiment.blocks), runs, experiment.aggregates)
     write_json(output / "plan.json", experiment.plan(*experiment.blocks))
     write_tables(every, output)
     for block in dict.fromkeys(filter(None, blocks)):

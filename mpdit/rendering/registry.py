@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
+from ..experiment.columns import AGGREGATES, HELDOUT_AGGREGATES
 from ..experiment.published import published_setting
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class ArtifactData(TypedDict, total=False):
     training: pd.DataFrame
     magnitudes: pd.DataFrame
     angles: pd.DataFrame
+    heldout: pd.DataFrame
+    heldout_images: pd.DataFrame
     cost: pd.DataFrame | None  # None: step times were not measured
     samples: Path  # the folder of run folders, which hold the samples.npz of the scored runs
 
@@ -116,16 +119,17 @@ def _registering(
     return register
 
 
-def goals(blocks: Collection[str]) -> dict[str, str | None]:
+def goals(blocks: Collection[str], aggregates: Collection[str] = AGGREGATES) -> dict[str, str | None]:
     """The artifacts of a study with these blocks, each with the block that it is made from (None: from all runs).
 
     An artifact is made from the first of its `experiments` that the study has; if it has none of them, the artifact is
-    left out.
+    left out. So is one that reads held-out losses, where these are not among the study's `aggregates`.
     """
+    unknown = set(HELDOUT_AGGREGATES) - set(aggregates)
     return {
         name: next((block for block in artifact.experiments if block in blocks), None)
         for name, artifact in ARTIFACTS.items()
-        if not artifact.experiments or set(artifact.experiments) & set(blocks)
+        if (not artifact.experiments or set(artifact.experiments) & set(blocks)) and not unknown & set(artifact.reads)
     }
 
 

@@ -58,7 +58,7 @@ def write(
     import jinja2
 
     results, rows = Path(results), read_runs(Path(results) / "runs.csv")
-    names = list(goals(experiment.blocks))
+    names = list(goals(experiment.blocks, experiment.aggregates))
     models = dict.fromkeys(run.model for run in experiment.runs.values())
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(Path(__file__).with_suffix(".html").read_text())

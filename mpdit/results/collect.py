@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..experiment import run_files
-from ..experiment.columns import AGGREGATES, ANGLES, FID, MAGNITUDES, RUNS, SCHEMAS, TRAINING
+from ..experiment.columns import AGGREGATES, ANGLES, FID, HELDOUT_AGGREGATES, MAGNITUDES, RUNS, SCHEMAS, TRAINING
 from ..experiment.records import PlannedRun, TrainedRun
 from ..system.errors import UserError
 from ..system.files import read_json
@@ -38,15 +38,16 @@ def read_plan(path: str | Path) -> list[PlannedRun]:
     return planned
 
 
-def collect(planned: Sequence[PlannedRun], runs: str | Path) -> Tables:
+def collect(planned: Sequence[PlannedRun], runs: str | Path, names: Sequence[str] = AGGREGATES) -> Tables:
     """The aggregated tables of planned runs, by name, with rows in the order of the plan.
 
-    `runs` is the folder of run folders. Values are the text of the files, to the last digit. Raises UserError, one line
-    that names the file, for a file that cannot be trusted.
+    `runs` is the folder of run folders; `names` are AGGREGATES, and HELDOUT_AGGREGATES where they are wanted. Values
+    are the text of the files, to the last digit. Raises UserError, one line that names the file, for a file that cannot
+    be trusted.
     """
     import pandas as pd
 
-    parts: dict[str, list[pd.DataFrame]] = {name: [empty_text_table(SCHEMAS[name])] for name in AGGREGATES}
+    parts: dict[str, list[pd.DataFrame]] = {name: [empty_text_table(SCHEMAS[name])] for name in names}
     for run in planned:
         folder = Path(runs) / run.run
         training = _training_rows(folder)
@@ -57,9 +58,12 @@ def collect(planned: Sequence[PlannedRun], runs: str | Path) -> Tables:
         is_angle = traced["kind"] == "angle"
         parts["magnitudes"].append(traced[~is_angle])
         parts["angles"].append(traced[is_angle].rename(columns={"magnitude": "radians"})[list(ANGLES.names)])
+        for name in HELDOUT_AGGREGATES:
+            if name in names:
+                parts[name].append(read_run_rows(folder / f"{name}.csv", SCHEMAS[name], run.run))
         for score in run.scores:
             parts["fid"].append(read_run_rows(folder / score, FID, run.run, protocol=_protocol(score)))
-    return {name: pd.concat(parts[name], ignore_index=True) for name in AGGREGATES}
+    return {name: pd.concat(parts[name], ignore_index=True) for name in names}
 
 
 def subset(tables: Tables, planned: Sequence[PlannedRun]) -> Tables:

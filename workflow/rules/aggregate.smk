@@ -7,8 +7,11 @@ def finished(*blocks):
     return [
         f"results/runs/{run.run}/{file}"
         for run in experiment.planned_runs(*blocks)
-        for file in ("trained.json", "magnitudes.csv", *run.scores)
+        for file in ("trained.json", "magnitudes.csv", *HELDOUT_FILES, *run.scores)
     ]
+
+
+AGGREGATE = "{MPDIT} aggregate {input.plan} --runs results/runs" + (" --heldout" if HELDOUT_FILES else "")
 
 
 def write_plan(plan, path):
@@ -42,7 +45,7 @@ rule aggregate:
     log:
         "results/logs/aggregate/{block}.log",
     shell:
-        "{MPDIT} aggregate {input.plan} --runs results/runs --output results/experiments/{wildcards.block} --log {log}"
+        AGGREGATE + " --output results/experiments/{wildcards.block} --log {log}"
 
 
 rule plan_all:
@@ -65,7 +68,7 @@ rule aggregate_all:
     log:
         "results/logs/aggregate_all.log",
     shell:
-        "{MPDIT} aggregate {input.plan} --runs results/runs --output results --log {log}"
+        AGGREGATE + " --output results --log {log}"
 
 
 rule cost:

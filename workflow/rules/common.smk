@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mpdit import registrations
 from mpdit.experiment import Experiment
-from mpdit.experiment.columns import AGGREGATES
 from mpdit.experiment.parse import read_yaml
 from mpdit.system.errors import UserError
 
@@ -53,6 +52,7 @@ ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.system.gpus {{resources.gpu}} 
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
 # Part of shell commands, not of params: moving the images encodes nothing again.
 DATA = shlex.quote(json.dumps(experiment.data.to_json()))
+AGGREGATES = experiment.aggregates
 SEARCHES = {setting.name: setting for setting in searches}  # of `snakemake tune`
 TUNING_RUNS = {run.name: run for setting in searches for run in setting.runs()}
 RUNS = {**TUNING_RUNS, **experiment.runs}

@@ -2,7 +2,7 @@
 
 from mpdit.rendering.registry import ARTIFACTS, goals
 
-BLOCK = goals(experiment.blocks)  # name of each artifact: the block that it is made from; None: all runs
+BLOCK = goals(experiment.blocks, AGGREGATES)  # name of each artifact: the block that it is made from; None: all runs
 
 
 def files_of(kind, folder, suffix):
