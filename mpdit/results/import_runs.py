@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..experiment import run_files
-from ..experiment.columns import FID
+from ..experiment.columns import AGGREGATES, FID, HELDOUT, HELDOUT_AGGREGATES
 from ..experiment.ladder import resolve
 from ..experiment.records import Manifest, PlannedRun, TrainedRun
 from ..experiment.run_spec import Protocol, RunSpec
@@ -27,8 +27,8 @@ FILES = (
     run_files.SPEC, run_files.MODEL_CONFIG, run_files.MODEL_WEIGHTS, run_files.TRAINING_TABLE, run_files.TRAIN_LOG,
     f"{run_files.CHECKPOINTS}/step-*.safetensors", f"{run_files.SNAPSHOTS}/*.safetensors",
     f"{run_files.SAMPLES}/*/{run_files.SAMPLE_ARRAYS}", f"{run_files.SAMPLES}/*/{run_files.SAMPLE_GRID}",
-    f"{run_files.SAMPLES}/*/{run_files.SAMPLE_RECORD}", run_files.TRAINED, run_files.MAGNITUDES,
-    f"{run_files.SAMPLES}/*/fid-*.csv",
+    f"{run_files.SAMPLES}/*/{run_files.SAMPLE_RECORD}", run_files.TRAINED, run_files.MAGNITUDES, run_files.HELDOUT,
+    run_files.HELDOUT_IMAGES, f"{run_files.SAMPLES}/*/fid-*.csv",
 )  # fmt: skip
 
 
@@ -61,9 +61,10 @@ def import_run(
         raise UserError(f"{folder}: is in {runs} already: must be a folder from elsewhere")
     trained = TrainedRun.read(folder / run_files.TRAINED)
     planned = PlannedRun(**run.key(), steps=run.training.steps, paper_setting=False, standard_lr=False, scores=())
-    collect([planned], folder.resolve().parent)  # for its checks of trained.json and of every table
+    # For its checks of trained.json and of every table
+    collect([planned], folder.resolve().parent, (*AGGREGATES, *HELDOUT_AGGREGATES))
     remark = _check_latents(folder, run, trained, Path(latents))
-    foreign = _foreign_scores(folder, run, runs)
+    foreign = {**_foreign_scores(folder, run, runs), **_foreign_losses(folder, run, runs)}
     files = [path.relative_to(folder) for pattern in FILES for path in sorted(folder.glob(pattern))]
     files = [file for file in files if file not in foreign]
     spec = (study or {}).get(run.name, run)
@@ -92,7 +93,7 @@ def import_run(
     if study is not None and run.name not in study:
         report(f"{run.name}: is not among the runs of this configuration, so no table or figure shows it")
     for file, reason in foreign.items():
-        report(f"{run.name}: {file} left out, Snakemake will score again: {reason}")
+        report(f"{run.name}: {file} left out, Snakemake will make it again: {reason}")
     if trained.status == "trained" and not any(file.parts[0] == run_files.SNAPSHOTS for file in files):
         report(f"{run.name}: has no snapshots: no more images can be drawn from it")
 
@@ -180,16 +181,38 @@ def _protocol_name(path: Path, row: Mapping[Any, str]) -> str:
 def _hashes_here(runs: Path, run: RunSpec) -> dict[str, dict[str, str]]:
     """By the name of a score file: features_hash and reference_hash, as the runs here on the same data have them."""
     hashes: dict[str, dict[str, str]] = {}
-    for spec in sorted(runs.glob(f"*/{run_files.SPEC}")):
+    for other in _others_on_the_same_data(runs, run):
         with suppress(UserError):  # a damaged file is nothing to compare with
-            other = RunSpec.read(spec)
-            if other.name == run.name or other.data != run.data:
-                continue
-            for path in spec.parent.glob(FILES[-1]):
+            for path in (runs / other.name).glob(FILES[-1]):
                 for row in read_run_rows(path, FID, other.name, protocol=path.parent.name).to_dict("records"):
                     columns = ("features_hash", "reference_hash")
                     hashes.setdefault(path.name, {column: row[column] for column in columns})
     return hashes
+
+
+def _others_on_the_same_data(runs: Path, run: RunSpec) -> Iterator[RunSpec]:
+    for path in sorted(runs.glob(f"*/{run_files.SPEC}")):
+        with suppress(UserError):
+            other = RunSpec.read(path)
+            if other.name != run.name and other.data == run.data:
+                yield other
+
+
+def _foreign_losses(folder: Path, run: RunSpec, runs: Path) -> dict[Path, str]:
+    """Held-out losses on other images, or of another number of draws, than those here: path within the folder, reason.
+
+    The losses of two runs are compared image by image, with the same timesteps and noises.
+    """
+    losses = read_run_rows(folder / run_files.HELDOUT, HELDOUT, run.name)
+    for other in _others_on_the_same_data(runs, run):
+        with suppress(UserError):
+            for ours in read_run_rows(runs / other.name / run_files.HELDOUT, HELDOUT, other.name).to_dict("records"):
+                for column in ("heldout", "draws"):
+                    theirs = sorted(set(losses[column]) - {ours[column]})
+                    if theirs:
+                        reason = f"{column} is {theirs[0]}, here {ours[column]}"
+                        return dict.fromkeys((Path(run_files.HELDOUT), Path(run_files.HELDOUT_IMAGES)), reason)
+    return {}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -255,4 +278,5 @@ def _age(file: Path) -> int:
     """Seconds relative to now of a file's modification time: no file is older than what it is made from."""
     if file.name == run_files.TRAINED:
         return -2
-    return 0 if file.name == run_files.MAGNITUDES or file.name.startswith("fid-") else -1
+    last = (run_files.MAGNITUDES, run_files.HELDOUT, run_files.HELDOUT_IMAGES)
+    return 0 if file.name in last or file.name.startswith("fid-") else -1

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mpdit.experiment.columns import FID, MAGNITUDES, RUNS
+from mpdit.experiment.columns import FID, HELDOUT, HELDOUT_IMAGES, MAGNITUDES, RUNS
 from mpdit.experiment.records import PlannedRun
 from mpdit.training.training_log import COLUMNS as TRAINING
 
@@ -127,6 +127,26 @@ def magnitudes(run: str, level: float) -> list[dict]:
         for block in (-1, 0, 1)
         for timestep, tilt in ((250, 0.75), (750, 1.25))
     ]  # fmt: skip
+
+
+def write_losses(folder: Path, losses: tuple[float, ...] = (0.25,)) -> None:
+    """Held-out losses of the run in this folder at the last step, in as many EMA widths, on two images."""
+    widths = {0.05 * (position + 1): loss for position, loss in enumerate(losses)}
+    rows = [
+        {
+            "run": folder.name, "step": 100, "ema_width": width, "part": "report", "images": 2, "draws": 32,
+            "loss": loss, "loss_q1": 2 * loss, "loss_q2": loss, "loss_q3": loss / 2, "loss_q4": loss / 2,
+            "variational": 0.01, "heldout": "be11",
+        }
+        for width, loss in widths.items()
+    ]  # fmt: skip
+    images = [
+        {"run": folder.name, "ema_width": width, "image": image, "loss": loss * tilt}
+        for width, loss in widths.items()
+        for image, tilt in ((3, 0.5), (7, 1.5))
+    ]
+    write_rows(folder / "heldout.csv", HELDOUT.names, rows)
+    write_rows(folder / "heldout_images.csv", HELDOUT_IMAGES.names, images)
 
 
 def run_row(entry: dict, status="trained", step=100.0) -> dict:

@@ -4,6 +4,7 @@ import copy
 import shutil
 
 import pytest
+from helpers.picture_zips import write_noise_zip
 from helpers.workloads import SMALL_STUDY, workload_of
 
 from mpdit.experiment.grid import Experiment
@@ -15,6 +16,22 @@ def test_a_source_at_hand_is_counted(tmp_path):
     data = summarize_data(Experiment(SMALL_STUDY), tmp_path)
     assert (data.images, data.classes, data.autoencoder.shape, data.encoded) == (5000, 10, (1, 8, 8), False)
     assert data.notes == ()
+
+
+def test_held_out_pictures_are_counted_apart(tmp_path):
+    def summary(images=None, **fields):
+        configuration = copy.deepcopy(SMALL_STUDY)
+        configuration["data"] |= fields
+        return summarize_data(Experiment(configuration), tmp_path, images)
+
+    assert (summary(holdout=40).images, summary(holdout=40).heldout_images) == (4600, 400)
+    elsewhere = summary(images=5000, source="tar", path="nowhere.tar", holdout=2)
+    assert (elsewhere.images, elsewhere.heldout_images) == (3000, 2000)  # of 1,000 classes, which are assumed
+    others = write_noise_zip(tmp_path / "others.zip", 12)
+    assert (summary(holdout=str(others)).images, summary(holdout=str(others)).heldout_images) == (5000, 12)
+    unknown = summary(holdout="nowhere.tar")
+    assert (unknown.images, unknown.heldout_images) == (5000, None)
+    assert "number of held-out images is not known" in unknown.notes[0]
 
 
 def test_encoded_latents_describe_themselves(tmp_path, tiny_latents):

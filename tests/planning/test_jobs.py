@@ -26,6 +26,28 @@ def test_one_block_alone_has_all_its_runs(tmp_path):
     assert (share.jobs["train"].all, share.jobs["sample"].all) == (2, 4)
 
 
+def test_held_out_losses_are_planned_where_pictures_are_held_out(tmp_path):
+    assert [jobs.all for rule in ("heldout", "encode_heldout") for jobs in workload_of(tmp_path).jobs(rule)] == [0] * 3
+    configuration = SMALL_STUDY | {"data": SMALL_STUDY["data"] | {"holdout": 40}}
+    workload = workload_of(tmp_path, configuration)
+    assert (workload.data.images, workload.data.heldout_images) == (4600, 400)
+    assert workload.disk.latents == sizes.latents_bytes(5000, (1, 8, 8), pixels=True, posterior=False)
+    (encoding,), (first, second) = workload.jobs("encode_heldout"), workload.jobs("heldout")
+    assert (encoding.all, first.all, second.all) == (1, 2, 1)
+    flops = workload.size(run_of(workload, "A")).flops
+    assert first.to_do[0] == Job("DiT-Nano/4", flops * 32 * (3 * 400 + 3 * 600))  # 3 earlier snapshots; 2 EMAs, plain
+    folder = finish_run(run_of(workload, "A"), tmp_path)
+    (folder / "heldout.csv").touch()
+    assert workload_of(tmp_path, configuration).jobs("heldout")[0].done == 1
+
+
+def test_sampling_seeds_of_their_own_make_one_sample_per_run(tmp_path):
+    configuration = SMALL_STUDY | {"sampling": SMALL_STUDY["sampling"] | {"seeds": "paired"}}
+    block = SMALL_STUDY["experiments"]["table1"] | {"seed": [0, 1, 2]}
+    (share,) = workload_of(tmp_path, configuration | {"experiments": {"table1": block}}).shares
+    assert (share.jobs["train"].all, share.jobs["sample"].all) == (6, 6)
+
+
 def test_finished_jobs_are_not_to_do(tmp_path):
     workload = workload_of(tmp_path)
     a, e = run_of(workload, "A"), run_of(workload, "E")

@@ -8,7 +8,7 @@ from helpers.tiny_runs import make_spec, train_in, write_latents
 
 from mpdit.evaluation.sample_archive import sample_writer
 from mpdit.experiment.run_spec import Protocol
-from mpdit.experiment.schema import Tracing, Training
+from mpdit.experiment.schema import Heldout, Tracing, Training
 from mpdit.planning import sizes
 from mpdit.planning.sizes import ModelSize, model_size
 
@@ -44,6 +44,9 @@ def test_flops_of_jobs_by_hand():
     assert sizes.sampling_flops(SIZE, guided) == 2 * 7 * 50 * 20
     tracing = Tracing(images=16, timesteps=(1, 2), snapshots=4)
     assert sizes.tracing_flops(SIZE, tracing, Training(snapshots=3)) == 7 * 16 * 2 * (1 + 3)
+    # Two earlier snapshots on half the images and as many trained on; the last on all images and half as many, 4 times
+    heldout, training = Heldout(draws=32, snapshots=4), Training(snapshots=3)
+    assert sizes.heldout_flops(SIZE, 10, heldout, training, widths=4) == 7 * 32 * (2 * 10 + 4 * 15)
 
 
 def test_bytes_by_hand():

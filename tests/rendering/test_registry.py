@@ -3,7 +3,7 @@
 import pytest
 
 from mpdit import paper  # noqa: F401  # registers the paper's
-from mpdit.experiment.columns import SCHEMAS
+from mpdit.experiment.columns import AGGREGATES, HELDOUT_AGGREGATES, SCHEMAS
 from mpdit.experiment.published import PUBLISHED_SETTINGS
 from mpdit.rendering import registry
 from mpdit.rendering.registry import ARTIFACTS, claim, figure, goals, table
@@ -51,6 +51,13 @@ def test_an_artifact_is_made_from_the_first_of_its_blocks_that_the_study_has():
     assert goals(["table1", "other"]) == {"table1": "table1", "angle_map": None, "table2": "table1"}
     assert goals(["table1", "table2"])["table2"] == "table2"
     assert goals(["other"]) == {"angle_map": None}
+
+
+@pytest.mark.usefixtures("empty_registry")
+def test_an_artifact_of_held_out_losses_is_left_out_of_studies_without_any():
+    figure("losses", experiments=(), reads=("runs", "heldout"), caption="")(lambda data: None)
+    assert goals(["table1"]) == {}
+    assert goals(["table1"], (*AGGREGATES, *HELDOUT_AGGREGATES)) == {"losses": None}
 
 
 @pytest.mark.usefixtures("empty_registry")

@@ -6,9 +6,10 @@ import sys
 import pandas as pd
 import pytest
 from helpers import made_up_runs as made_up
-from helpers.made_up_runs import PROTOCOL, SCORE_FILE, entry, planned, write_plan, write_run
+from helpers.made_up_runs import PROTOCOL, SCORE_FILE, entry, planned, write_losses, write_plan, write_run
 
-from mpdit.experiment.columns import AGGREGATES, AXES, FID, RUNS, SCHEMAS
+from mpdit.__main__ import main
+from mpdit.experiment.columns import AGGREGATES, AXES, FID, HELDOUT, HELDOUT_AGGREGATES, RUNS, SCHEMAS
 from mpdit.results.collect import collect, read_plan, subset
 from mpdit.results.tables import read_table, write_tables
 from mpdit.system.errors import UserError
@@ -32,6 +33,30 @@ def test_a_trained_run_has_all_its_rows(tmp_path):
     assert scored["fid"] == "0.30000000000000004"  # the text of the file, to the last digit
     assert tables["training"][["step", "loss"]].to_numpy().tolist() == [["50", "0.75"], ["100", "0.5"]]
     assert len(tables["magnitudes"]) == 18
+
+
+def test_held_out_losses_are_collected_where_they_are_asked_for(tmp_path):
+    a, c = entry("A"), entry("C")
+    write_losses(write_run(tmp_path, a), (0.25, 0.5))
+    write_run(tmp_path, c)
+    tables = collect(planned(c, a), tmp_path, (*AGGREGATES, *HELDOUT_AGGREGATES))
+    assert tables["heldout"][["run", "ema_width", "loss"]].to_numpy().tolist() == [
+        [a["run"], "0.05", "0.25"], [a["run"], "0.1", "0.5"],
+    ]  # fmt: skip
+    assert tables["heldout_images"]["loss"].tolist() == ["0.125", "0.375", "0.25", "0.75"]
+    assert subset(tables, planned(c))["heldout"].empty
+    write_tables(tables, tmp_path)
+    assert read_table(tmp_path / "heldout.csv", HELDOUT)["draws"].tolist() == [32, 32]
+    assert not set(HELDOUT_AGGREGATES) & collect(planned(a), tmp_path).keys()
+
+
+def test_the_command_aggregates_held_out_losses_on_demand(tmp_path):
+    write_losses(write_run(tmp_path / "runs", entry("A")))
+    plan = write_plan(tmp_path / "plan.json", [entry("A")])
+    for options in ([], ["--heldout"]):
+        words = ["aggregate", plan, "--runs", tmp_path / "runs", "--output", tmp_path / "out", *options]
+        assert main([str(word) for word in words]) == 0
+        assert (tmp_path / "out/heldout.csv").exists() == bool(options)
 
 
 def test_runs_that_have_not_ended_have_their_status(tmp_path):

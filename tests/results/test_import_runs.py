@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from helpers.made_up_runs import write_run
+from helpers.made_up_runs import write_losses, write_run
 from helpers.manifests import MANIFEST
 
 from mpdit.__main__ import main
@@ -205,10 +205,31 @@ def test_a_score_by_other_features_is_left_out_to_be_made_again(machines, capsys
     assert import_runs(machines, OURS) == 0
     out = capsys.readouterr().out
     assert f"{key} is 0ther, here " in out
-    assert "Snakemake will score again" in out
+    assert "Snakemake will make it again" in out
     folder = machines / "here" / OURS.name
     assert list(folder.glob("samples/*/samples.npz"))
     assert not list(folder.glob("samples/*/fid-*.csv"))
+
+
+@pytest.mark.parametrize(("column", "value"), [("heldout", "0ther"), ("draws", 64)])
+def test_held_out_losses_on_other_images_or_draws_are_left_out_to_be_made_again(machines, capsys, column, value):
+    for run in (BASELINE, OURS):
+        write_losses(machines / "there" / run.name)
+    assert import_runs(machines, BASELINE) == 0
+    here = machines / "here"
+    assert (here / BASELINE.name / "heldout_images.csv").exists()
+    change(machines / "there" / OURS.name / "heldout.csv", **{column: value})
+    assert import_runs(machines, OURS) == 0
+    out = capsys.readouterr().out
+    assert f"heldout.csv left out, Snakemake will make it again: {column} is {value}, here " in out
+    assert not list((here / OURS.name).glob("heldout*"))
+    assert (here / OURS.name / "magnitudes.csv").exists()
+
+
+def test_held_out_losses_that_cannot_be_trusted_are_refused(machines, capsys):
+    write_losses(machines / "there" / OURS.name)
+    change(machines / "there" / OURS.name / "heldout.csv", loss="nan")
+    assert "heldout.csv: loss of run" in refusal(machines, capsys)
 
 
 def test_a_run_that_is_here_stays_without_replace(machines, capsys):
