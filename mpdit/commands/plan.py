@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> None:
     from ..planning.report import report_lines
     from ..system.errors import UserError
 
-    experiment = read_experiment(args.configfile)
+    experiment = read_experiment(args.configfile, untuned=True)
     for block in args.block or ():
         if block not in experiment.blocks:
             raise UserError(f"--block: {block}: must be one of {', '.join(experiment.blocks)}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...results import rate_sweeps, significance
+from ...results import rate_sweeps
+from ...results.estimates import LEVEL
 from ..deciding_metric import ScoreMetric, deciding_metric
 from ..names import joined
 from ..number_format import rate
@@ -74,7 +75,7 @@ class Sweep:
 
         A best rate at an end of the sweep leaves the interval open there (0 or infinity): a better one may lie beyond.
         """
-        may_be_best = rate_sweeps.maybe_best(self.scores, significance.LEVEL / 2)
+        may_be_best = rate_sweeps.maybe_best(self.scores, LEVEL / 2)
         low, high = min(may_be_best), max(may_be_best)
         return (0.0 if low == min(self.scores) else low), (math.inf if high == max(self.scores) else high)
 

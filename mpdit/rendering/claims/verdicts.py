@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...results import significance, summary
+from ...results.estimates import LEVEL
 from ..registry import ArtifactData, Claim, Unit
 from .evidence import Finding, Study
 from .scores import final_scores
@@ -72,7 +73,7 @@ class Judgment:
         if self.finding.missing:
             return "not run"
         has_test = not math.isnan(self.p)
-        sure = p_holm < significance.LEVEL if has_test else self.finding.interval is not None
+        sure = p_holm < LEVEL if has_test else self.finding.interval is not None
         return self.side if self.side and sure else "undecided"
 
 
@@ -208,7 +209,7 @@ class Verdict:
             return finding.needs
         if any(map(math.isinf, values)):
             return "more seeds: only the sign is known for those that diverged"
-        level = significance.LEVEL / max(self.tests, 1)
+        level = LEVEL / max(self.tests, 1)
         needed = significance.seeds_needed(fmean(values), stdev(values), len(values), *bounds(self.claim), level)
         if needed is None:
             return f"more than {significance.MOST_SEEDS:,} seeds"
