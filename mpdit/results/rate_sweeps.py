@@ -58,8 +58,13 @@ def log_ratio_range(ours: Scores, base: Scores, level: float) -> tuple[float, fl
 
     Each side takes half of the level.
     """
-    low, high = widened(maybe_best(ours, level / 2), list(ours))
-    base_low, base_high = widened(maybe_best(base, level / 2), list(base))
+    return _log_ratio_range(p_best(ours), p_best(base), level)
+
+
+def _log_ratio_range(ours: Mapping[float, float], base: Mapping[float, float], level: float) -> tuple[float, float]:
+    """`log_ratio_range` from the p-values of the rates of both sides."""
+    low, high = widened([rate for rate, p in ours.items() if p >= level / 2], list(ours))
+    base_low, base_high = widened([rate for rate, p in base.items() if p >= level / 2], list(base))
     lowest = math.log(low / base_high) if low and math.isfinite(base_high) else -math.inf
     highest = math.log(high / base_low) if base_low and math.isfinite(high) else math.inf
     return lowest, highest
@@ -70,11 +75,12 @@ def p_of_ratio(ours: Scores, base: Scores, low: float, high: float) -> tuple[flo
 
     The p-value is the smallest level at which `log_ratio_range` lies inside the bounds (True) or beyond one of them
     (False), so that such claims take part in Holm's correction. (1, None) if no level decides. It errs on the safe side
-    by the widening, by Bonferroni's correction, and because both sides of a range are counted where one matters.
+    by the widening, by Bonferroni's correction, and because both ends of a range are covered where one matters.
     """
-    levels = sorted({p for scores in (ours, base) for p in (2 * p for p in p_best(scores).values()) if p < 1})
+    p_ours, p_base = p_best(ours), p_best(base)
+    levels = sorted({2 * p for p in (*p_ours.values(), *p_base.values()) if 2 * p < 1})
     for level, next_level in pairwise([*levels, 1.0]):  # between these two the rates with a p-value of `level` are out
-        lowest, highest = log_ratio_range(ours, base, next_level)
+        lowest, highest = _log_ratio_range(p_ours, p_base, next_level)
         if low < lowest and highest < high:
             return level, True
         if highest <= low or lowest >= high:

@@ -79,28 +79,38 @@ def test_log_ratio_terms_are_the_derivative_of_the_log_ratio():
         assert (log_ratio(weights) - log_ratio([1.0] * 3)) / 1e-6 == pytest.approx(term, abs=1e-5)
 
 
-def test_the_errors_of_seeds_and_images_are_joined_in_quadrature():
-    """Errors 3 and 4 with 2 and 9 degrees of freedom: 5, and 625 / (81/2 + 256/9) = 9.07 degrees."""
-    joint = Estimate(0.0, 3.0, 2).with_error(4.0, 9)
-    assert joint.error == pytest.approx(5.0)
-    assert joint.freedom == pytest.approx(625 / (81 / 2 + 256 / 9))
-    assert joint.interval()[2] == pytest.approx(5 * stats.t.ppf(0.975, 625 / (81 / 2 + 256 / 9)))
-    assert Estimate(1.0, 0.0, 2).with_error(0.0, 9) == Estimate(1.0, 0.0, 2)
+def test_the_half_widths_of_seeds_and_images_are_added_in_quadrature():
+    joint = Estimate(1.0, 3.0, 2).with_error(4.0, 9)
+    half_width = math.hypot(3 * stats.t.ppf(0.975, 2), 4 * stats.t.ppf(0.975, 9))
+    assert joint.interval() == pytest.approx((1.0, 1 - half_width, 1 + half_width))
 
 
-def test_welch_is_the_same_joint_error():
-    a, b = [1.0, 2.5, 2.0, 4.0], [0.5, 0.7, 0.1]
-    joint = Estimate(stats.tmean(a) - stats.tmean(b), stats.sem(a), 3).with_error(stats.sem(b), 2)
-    assert joint.p_inside(0.0, INF) == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
+@pytest.mark.parametrize("level", [1e-6, 0.0125, 0.05, 0.4, 0.9])
+def test_a_test_with_two_errors_agrees_with_the_interval_at_every_level(level):
+    joint = Estimate(1.0, 0.3, 2).with_error(0.2, 99)
+    _, low, high = joint.interval(level)
+    assert joint.p_inside(low, INF) == pytest.approx(level)
+    assert joint.p_inside(-INF, high) == pytest.approx(level)
+    assert joint.p_outside(-INF, low) == pytest.approx(level)
+    assert joint.p_at_least(low) == pytest.approx(1 - level / 2)
+
+
+def test_an_error_of_zero_adds_nothing():
+    seeds = Estimate(1.0, 0.4, 3)
+    assert seeds.with_error(0.0, 9).p_inside(0.0, INF) == seeds.p_inside(0.0, INF)
+    assert Estimate(1.0, 0.0, 3).with_error(0.4, 9).p_inside(0.0, INF) == Estimate(1.0, 0.4, 9).p_inside(0.0, INF)
+    assert Estimate(1.0, 0.0, 3).with_error(0.0, 9).p_inside(0.0, INF) == 0.0
 
 
 def test_an_estimate_of_losses_has_both_errors():
     values, differences = [0.010, 0.014, 0.009], [0.00, 0.03, -0.01, 0.02]
     both = loss_estimate(values, differences)
     assert both.mean == pytest.approx(0.011)
-    assert both.error == pytest.approx(math.hypot(stats.sem(values), stats.sem(differences)))
+    assert (both.error, both.freedom) == pytest.approx((stats.sem(values), 2))
+    assert (both.second_error, both.second_freedom) == pytest.approx((stats.sem(differences), 3))
 
 
-def test_a_lopsided_estimate_takes_no_second_error():
-    with pytest.raises(ValueError, match="lopsided"):
-        Estimate.from_interval(0.0, -1.0, 2.0, rounds=40).with_error(1.0, 3)
+def test_no_error_is_added_to_a_lopsided_one_or_to_two():
+    for estimate in (Estimate.from_interval(0.0, -1.0, 2.0, rounds=40), Estimate(0.0, 1.0, 2).with_error(1.0, 3)):
+        with pytest.raises(ValueError, match="takes no other error"):
+            estimate.with_error(1.0, 3)
