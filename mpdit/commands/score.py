@@ -3,9 +3,10 @@
 In:  samples.npz (`arr_0`, uint8 (N, H, W, 3)) and protocol.json beside it, as `mpdit sample` writes them; a reference
      that `mpdit reference` wrote, built with the features that are used here.
 Out: a CSV with one row: the run's axes, how it was sampled, what it was compared with and by which features, then
-     `fid`, `kid`, `kid_sd` (over subsets), `fid_rank_deficient`, the real-against-real `fid_floor` and `kid_floor` at
-     `floor_count` images, and the commit of the code that scored. If the reference is precomputed statistics,
-     reference_count, KID and the floor are empty. Only the header if there are no samples because the run diverged.
+     `fid`, `kid`, `kid_sd` (its standard error over samples), `fid_rank_deficient`, the real-against-real `fid_floor`
+     and `kid_floor` at `floor_count` images, and the commit of the code that scored. If the reference is precomputed
+     statistics, reference_count, KID and the floor are empty. Only the header if there are no samples because the run
+     diverged.
 """
 
 import argparse

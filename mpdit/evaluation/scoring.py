@@ -31,7 +31,7 @@ class Score:
     reference_hash: str
     fid: float
     kid: float | None
-    kid_sd: float | None  # over subsets
+    kid_sd: float | None  # its standard error over samples; None where KID is a mean over subsets
     fid_rank_deficient: bool  # the smaller count is not above the number of features
     fid_floor: float | None
     kid_floor: float | None

@@ -54,20 +54,39 @@ def plain_mmd(x, y):
     return off_diagonal(x) + off_diagonal(y) - 2 * kernel(x, y).mean()
 
 
-def test_kernel_distance_is_the_plain_mmd_where_subsets_hold_all_rows():
-    x, y = (rng(seed).normal(seed / 4, 1, (60, 16)).astype(np.float32) for seed in (0, 1))
-    value, deviation = kernel_distance(x, y, seed=0)
-    assert value == pytest.approx(plain_mmd(x, y), rel=1e-4)
-    assert deviation < 1e-5
+@pytest.mark.parametrize("block", [7, 60, 1024])
+def test_kernel_distance_is_the_plain_mmd(monkeypatch, block):
+    monkeypatch.setattr(metrics, "BLOCK", block)
+    x, y = rng(0).normal(0, 1, (60, 16)).astype(np.float32), rng(1).normal(0.25, 1, (90, 16)).astype(np.float32)
+    assert kernel_distance(x, y, seed=0).value == pytest.approx(plain_mmd(x, y), rel=1e-10)
 
 
-def test_kernel_distance_averages_over_subsets(monkeypatch):
-    monkeypatch.setattr(metrics, "KID_SUBSET_SIZE", 100)
+def test_the_error_of_kernel_distance_is_the_jackknifes():
+    x, y = (rng(seed).normal(seed / 4, 1, (30, 8)).astype(np.float32) for seed in (0, 1))
+    without = [plain_mmd(np.delete(x, i, axis=0), y) for i in range(30)]
+    assert kernel_distance(x, y, seed=0).error == pytest.approx(np.sqrt(29 * np.var(without)), rel=1e-8)
+    assert kernel_distance(x[:2], y, seed=0).error is None
+
+
+def test_the_error_of_kernel_distance_is_how_much_other_samples_move_it():
+    y = rng(0).normal(0.5, 1, (500, 8)).astype(np.float32)
+    distances = [
+        kernel_distance(rng(seed).normal(size=(100, 8)).astype(np.float32), y, seed=0) for seed in range(1, 101)
+    ]
+    spread = np.std([distance.value for distance in distances])
+    assert np.mean([distance.error for distance in distances]) == pytest.approx(spread, rel=0.2)
+
+
+def test_kernel_distance_of_very_many_samples_is_a_mean_over_subsets(monkeypatch):
+    """torch-fidelity's subsets have the value over all pairs for their expectation."""
     x, y = (rng(seed).normal(seed / 4, 1, (400, 16)).astype(np.float32) for seed in (0, 1))
-    value, deviation = kernel_distance(x, y, seed=0)
-    assert value == pytest.approx(plain_mmd(x, y), abs=4 * deviation / np.sqrt(50))
-    assert deviation > 0
-    assert kernel_distance(x, y, seed=0) == (value, deviation)
+    over_all_pairs = kernel_distance(x, y, seed=0).value
+    monkeypatch.setattr(metrics, "ALL_PAIRS", 800**2 * 16 - 1)
+    monkeypatch.setattr(metrics, "KID_SUBSET_SIZE", 100)
+    values = [kernel_distance(x, y, seed=seed).value for seed in range(20)]
+    assert 0 < np.std(values) < 0.1 * over_all_pairs
+    assert np.mean(values) == pytest.approx(over_all_pairs, abs=4 * np.std(values) / np.sqrt(20))
+    assert kernel_distance(x, y, seed=0) == (values[0], None)
 
 
 def test_kernel_distance_of_one_distribution_is_unbiased():
