@@ -5,7 +5,8 @@ In:  CONFIGURATION, the study's (a YAML file, or the JSON itself), and the folde
 Out: with --setting and --round, a JSON file with the rungs (half-octaves around the start) that this round tries,
      from the losses of the rounds before it; empty when the budget is spent.
      Otherwise rates.csv: every rate and EMA width that was tried, its held-out loss, and the one chosen, for each
-     model, configuration and modulation; name it under `learning_rates:`.
+     model, configuration and modulation; name it under `learning_rates:`. With --table and --figure also the table
+     (.csv, .md, .tex) and the figure (.pdf, .png) of what was tried.
 
 The workflow calls this (`snakemake tune`). Every search tries the same number of rates, `tuning.rates`.
 """
@@ -23,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tuning", type=Path, default=Path("results/tuning"), metavar="FOLDER",
         help="folder of the rounds of every setting (%(default)s)",
     )  # fmt: skip
+    parser.add_argument("--table", type=Path, metavar="FILE", help="the table for readers, a .csv beside the others")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="the figure, a .png beside its .pdf")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write")
 
 
@@ -52,7 +55,24 @@ def main(args: argparse.Namespace) -> None:
     ]
     table = rates_table(searches, args.runs)
     write_table(table, args.output)
+    _render(args)
     untuned = table.loc[table["at_edge"].astype(bool), ["model", "config", "modulation"]].drop_duplicates()
     for row in untuned.itertuples(index=False):
         print(f"{' '.join(row)}: the best rate is at an edge of those tried, so it is not tuned")
     print(f"{args.output}: {len(settings)} searches of {experiment.tuning.rates} rates each")
+
+
+def _render(args: argparse.Namespace) -> None:
+    """Write the table and the figure that were asked for, from the file that was just written."""
+    from ..experiment.columns import RATES
+    from ..rendering import style, table_format
+    from ..rendering.figures.tuning import rate_curves
+    from ..rendering.rates_table import CAPTION, rates_table
+    from ..results.tables import read_table
+
+    rates = read_table(args.output, RATES)
+    if args.table is not None:
+        table_format.save(rates_table(rates), args.table, CAPTION)
+    if args.figure is not None:
+        with style.style():
+            style.save(rate_curves(rates), args.figure)

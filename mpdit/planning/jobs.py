@@ -17,10 +17,11 @@ from . import sizes
 from .data_summary import DataSummary
 from .sizes import ModelSize, model_size
 
-RULES = (  # whose jobs take time
-    "encode", "encode_shard", "encode_heldout", "reference", "train", "sample", "score", "trace", "heldout", "cost",
+RULES = (  # whose jobs take time; tune: the training runs that a search for learning rates takes
+    "tune", "encode", "encode_shard", "encode_heldout", "reference", "train", "sample", "score", "trace", "heldout",
+    "cost",
 )  # fmt: skip
-SHARED = ("encode", "encode_shard", "encode_heldout", "reference", "cost")  # rules whose jobs serve all blocks
+SHARED = ("tune", "encode", "encode_shard", "encode_heldout", "reference", "cost")  # rules whose jobs serve all blocks
 TIMED_STEPS = 42  # that `mpdit cost` takes of each variant
 
 
@@ -147,9 +148,24 @@ class Workload:
         for count in counts:
             path = self.results / "reference" / f"{experiment.reference_name}-{features}-n{count}.npz"
             self.shared["reference"].add(path.exists(), Job("", real * sizes.FEATURE_FLOPS[features]))
+        self._add_tuning()
         variants = {(run.model, run.config, run.modulation): run for run in experiment.runs.values()}
         flops = [sizes.training_flops(self.size(run), run.training, TIMED_STEPS) for run in variants.values()]
         self.shared["cost"].add((self.results / "cost.csv").exists(), Job("", sum(flops)))
+
+    def _add_tuning(self) -> None:
+        """The runs of every search, where the file of tuned rates is yet to be made."""
+        if self.experiment.missing_rates is None:
+            return
+        for setting in self.experiment.tuning_settings():
+            run, count = setting.template, self.experiment.tuning.rates * len(self.experiment.tuning.seeds)
+            flops = sizes.training_flops(self.size(run), run.training, run.training.steps)
+            done = sum(
+                finished_steps(self.results / "runs" / candidate.name, run.training.steps) >= run.training.steps
+                for candidate in setting.runs()
+            )
+            for number in range(count):
+                self.shared["tune"].add(number < done, Job(run.model, flops))
 
     def _add_encoding(self, images: int) -> None:
         experiment, size, shards = self.experiment, self.data.autoencoder, self.experiment.execution.shards

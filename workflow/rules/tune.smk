@@ -45,13 +45,16 @@ rule rates:
     input:
         losses_of_all,
     output:
-        "results/rates.csv",
+        rates="results/rates.csv",
+        table=multiext("results/tuning", ".csv", ".md", ".tex"),
+        figure=multiext("results/figures/tuning", ".png", ".pdf"),
     log:
         "results/logs/rates.log",
     params:
         study=STUDY,
     shell:
-        "{MPDIT} tune {params.study:q} --output {output} --log {log}"
+        "{MPDIT} tune {params.study:q} --output {output.rates} --table {output.table[0]} --figure {output.figure[0]}"
+        " --log {log}"
 
 
 rule tune:
