@@ -48,6 +48,20 @@ def loss(data: ArtifactData) -> Figure:
 
 
 @figure(
+    "heldout_loss",
+    title="Held-out loss",
+    experiments=("table1",),
+    reads=("runs", "heldout"),
+    caption="Held-out loss over training: the mean squared error of the predicted noise on images that were never "
+    "trained on (the half that does not tune), of the EMA. In the middle, its ratio to that of Config A, seed by seed. "
+    "Right, the loss on as many images that were trained on, minus the held-out loss: below zero where the model fits "
+    f"those better. All runs are shown the same images with the same timesteps and noises. {SEEDS}",
+)
+def heldout_loss(data: ArtifactData) -> Figure:
+    return over_training.heldout_loss_curves(data["runs"], data["heldout"], BASELINE)
+
+
+@figure(
     "samples",
     experiments=("table1",),
     reads=("runs", "fid", "samples"),

@@ -12,14 +12,14 @@ from mpdit.results.tables import empty_table
 FIGURES = [name for name, artifact in ARTIFACTS.items() if artifact.kind == "figure"]
 
 
-def test_there_are_twelve():
-    assert len(FIGURES) == 12
+def test_there_are_thirteen():
+    assert len(FIGURES) == 13
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_are_drawn_without_any_data(name, tmp_path):
     data = frames((entry("A"), "missing", []), (entry("E"), "running", []))
-    data |= {name: empty_table(SCHEMAS[name]) for name in ("training", "magnitudes", "angles")}
+    data |= {name: empty_table(SCHEMAS[name]) for name in ("training", "heldout", "magnitudes", "angles")}
     data["samples"] = tmp_path
     artifact = ARTIFACTS[name]
     figure = draw(artifact.make, {key: data[key] for key in artifact.reads})  # and no more than it says that it reads

@@ -202,7 +202,7 @@ def test_a_results_folder_of_version_0_1_is_read(tmp_path):
 
 
 def test_no_command_on_results_loads_torch(tmp_path):
-    write_run(tmp_path / "runs", entry("A"))
+    write_losses(write_run(tmp_path / "runs", entry("A")))
     plan, out = write_plan(tmp_path / "plan.json", [entry("A")]), tmp_path / "out"
     script = f"""
 import sys
@@ -212,7 +212,7 @@ assert not {{"torch", "pandas", "matplotlib", "numpy"}} & set(sys.modules), "at 
 from mpdit.__main__ import main
 def run(*words):
     assert main([str(word) for word in words]) == 0, words
-run("aggregate", {str(plan)!r}, "--runs", {str(tmp_path / "runs")!r}, "--output", {str(out)!r})
+run("aggregate", {str(plan)!r}, "--runs", {str(tmp_path / "runs")!r}, "--output", {str(out)!r}, "--heldout")
 run("status", "--runs", {str(tmp_path / "runs")!r})
 for name, artifact in ARTIFACTS.items():
     output = {str(out)!r} + "/" + name + artifact.suffixes[0]

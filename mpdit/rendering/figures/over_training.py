@@ -87,6 +87,33 @@ def _draw_loss(axes: Axes, training: pd.DataFrame, line: Line) -> list[style.Lin
     return [style.line(axes, line.label, line.config, curve["step"], curve["loss"], markevery=0.1)]
 
 
+def heldout_loss_curves(runs: pd.DataFrame, heldout: pd.DataFrame, baseline: str) -> Figure:
+    """Held-out loss of the EMA, its ratio to that of the `baseline` configuration at the same seed and step, and the
+    loss on images that were trained on, minus the held-out loss."""
+    tracked = heldout.groupby("run")["ema_width"].transform("first")  # every snapshot is measured in this width
+    heldout = rows_of_complete_runs(heldout[heldout["ema_width"] == tracked], runs, "step")
+    key = ["run", "step"]
+    reported = heldout[heldout["part"] == "report"][[*key, "loss"]]
+    both = reported.merge(heldout[heldout["part"] == "train"][[*key, "loss"]], on=key, suffixes=("", "_trained"))
+    gaps = both.assign(loss=both["loss_trained"] - both["loss"])
+    panels, last = panels_by_rate(runs), last_step(runs, heldout)
+    figure, grid = style.panels(len(panels), 3, height=2.4)
+    ends = {}
+    for panel, row in zip(panels, grid, strict=True):
+        ratios = _relative_losses(reported, panel.lines, baseline)
+        quantities = ("held-out loss", f"loss / loss of {baseline}", "train − held-out loss")
+        for axes, rows, quantity in zip(row, (reported, ratios, gaps), quantities, strict=True):
+            axes.set_title(panel.title if len(panels) > 1 and axes is row[0] else "")
+            axes.set_ylabel(quantity)
+            step_axis(axes, last)
+            axes.set_xlim(0, 1.2 * last)  # three panels are narrow: room for labels
+            ends[axes] = [end for line in panel.lines for end in _draw_by_step(axes, line, rows, value="loss")]
+        positive_axis(row[0])
+    style.footnote(figure, spread_note(runs), not_shown_note(runs, reported["run"]))
+    style.label_ends(figure, ends)
+    return figure
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Magnitudes
 
@@ -115,8 +142,11 @@ def residual_stream_over_training(runs: pd.DataFrame, magnitudes: pd.DataFrame) 
     return figure
 
 
-def _draw_by_step(axes: Axes, line: Line, rows: pd.DataFrame, spread: str = "run") -> list[style.LineEnd]:
-    return draw_mean(axes, line.label, line.config, mean_over_seeds(rows_of(rows, line.runs), "step", spread=spread))
+def _draw_by_step(
+    axes: Axes, line: Line, rows: pd.DataFrame, spread: str = "run", value: str = "magnitude"
+) -> list[style.LineEnd]:
+    means = mean_over_seeds(rows_of(rows, line.runs), "step", value, spread)
+    return draw_mean(axes, line.label, line.config, means)
 
 
 def weight_norms(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure:

@@ -7,6 +7,7 @@ from helpers.drawing import arrays, draw, footnote, lists, magnitude_rows, runs_
 from helpers.made_up_runs import entry, run_row
 
 from mpdit.rendering.figures.over_training import (
+    heldout_loss_curves,
     learned_gains,
     loss_curves,
     residual_stream_over_training,
@@ -65,6 +66,40 @@ def test_ratios_are_shown_at_the_scale_that_they_end_in():
     rows = pd.concat([losses(a, [1.0] * 10), losses(e, [9.0, *late])]).assign(step=lambda rows: rows["step"] - 5)
     _, ratio = draw(loss_curves, runs_frame(a, e), rows, "A").axes
     assert ratio.get_ylim() == pytest.approx((0.875 - 0.0125, 1.125 + 0.0125))
+
+
+def heldout_losses(run: dict, reported: list[float], gap: float) -> pd.DataFrame:
+    """Rows of heldout.csv every 10 steps, and at the last step also of the tuning part and of other weights."""
+    last = 10 * len(reported)
+    rows = [
+        (10 * position, 0.05, part, loss + (gap if part == "train" else 0))
+        for position, loss in enumerate(reported, start=1)
+        for part in ("report", "train")
+    ]
+    rows += [(last, width, part, 99.0) for width in (0.1, np.nan) for part in ("tune", "report", "train")]
+    frame = pd.DataFrame([*rows, (last, 0.05, "tune", 99.0)], columns=["step", "ema_width", "part", "loss"])
+    return frame.assign(run=run["run"])
+
+
+def test_held_out_losses_are_those_of_the_reporting_part_and_the_first_width():
+    """E has half of A's loss in seed 0 and a fourth of it in seed 1."""
+    runs = [entry(config, seed) for config in "AE" for seed in (0, 1)]
+    values = [([2.0, 1.0], 0.0), ([8.0, 4.0], -1.0), ([1.0, 0.5], 0.25), ([2.0, 1.0], -0.25)]
+    rows = pd.concat([heldout_losses(run, *value) for run, value in zip(runs, values, strict=True)])
+    figure = draw(heldout_loss_curves, runs_frame(*runs), rows, "A")
+    loss, ratio, gap = figure.axes
+    assert lists(loss) == {"A": ([10, 20], [5, 2.5]), "E": ([10, 20], [1.5, 0.75])}
+    assert lists(ratio) == {"A": ([10, 20], [1, 1]), "E": ([10, 20], [0.375, 0.375])}
+    assert lists(gap) == {"A": ([10, 20], [-0.5, -0.5]), "E": ([10, 20], [0, 0])}
+    assert [axes.get_ylabel() for axes in figure.axes] == ["held-out loss", "loss / loss of A", "train − held-out loss"]
+    assert "Not shown" not in footnote(figure)
+
+
+def test_a_run_without_held_out_losses_is_named():
+    a, e = entry("A"), entry("E")
+    runs = pd.DataFrame([run_row(a), run_row(e, "diverged")])
+    figure = draw(heldout_loss_curves, runs, heldout_losses(a, [2.0, 1.0], 0.0), "A")
+    assert "Not shown: E (1 diverged)." in footnote(figure)
 
 
 def test_the_residual_stream_is_that_of_the_csv():
