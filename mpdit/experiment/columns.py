@@ -5,6 +5,7 @@ column. A missing `ema_width` means plain weights (or the initialization); versi
 still read. Torch-free and pandas-free: readers and writers of CSVs take what they need from here.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ class Column:
     dtype: str  # str | Int64 | float64 | boolean
     meaning: str
     unit: str = ""
+    before: str | float | None = None  # what every row holds in files of earlier versions, which lack the column
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ RUNS = TableSchema(
         *AXES,
         Column("paper_setting", "boolean", "data, recipe and learning rate are those of a published study"),
         Column("standard_lr", "boolean", "the rate is the one that learning_rates gives the configuration"),
+        Column(
+            "tuning",
+            "str",
+            "how the rate was chosen: tuned, edge (at an edge of the search), horizon (tuned for another "
+            "number of steps), other (tuned for other data or another recipe) or given (a number of the configuration)",
+            before="given",
+        ),
+        Column("tuning_rates", "Int64", "number of rates that tuning tried; missing: given", before=math.nan),
         Column("status", "str", "trained, running (begun and not ended), diverged or missing"),
         Column("step", "Int64", "last training step", "steps"),
         Column("steps", "Int64", "training steps that the configuration asks for", "steps"),

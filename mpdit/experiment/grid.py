@@ -20,7 +20,7 @@ from .ladder import resolve
 from .names import autoencoder_name, digest
 from .parse import load_yaml, parse_configuration, raise_problems, read_yaml
 from .published import is_published
-from .rates import Setting, read_rates, setting_of
+from .rates import Setting, how_tuned, read_rates, setting_of
 from .records import PlannedRun
 from .run_spec import DataIdentity, Protocol, RunSpec
 from .schema import Block as BlockSection
@@ -215,6 +215,8 @@ class Experiment:
                 paper_setting=is_published(run),
                 standard_lr=run.lr == self._rate(run.model, run.config, run.modulation, run.training),
                 scores=tuple(scores[name]),
+                tuning=how_tuned(run, self.rates),
+                tuning_rates=self.rates[setting_of(run)].rates if setting_of(run) in self.rates else None,
             )
             for name, run in runs.items()
         ]

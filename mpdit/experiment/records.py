@@ -229,6 +229,11 @@ class PlannedRun(JsonRecord):
     paper_setting: bool  # published numbers are of runs in just this setting
     standard_lr: bool  # its rate is the one that `learning_rates` gives its configuration
     scores: tuple[str, ...]  # paths within the run folder
+    tuning: str = "given"  # how its rate was chosen: `rates.how_tuned`
+    tuning_rates: int | None = None  # number of rates that tuning tried
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "scores": list(self.scores)}
+        values = {**asdict(self), "scores": list(self.scores)}
+        if self.tuning_rates is None:
+            del values["tuning_rates"]
+        return {key: value for key, value in values.items() if (key, value) != ("tuning", "given")}

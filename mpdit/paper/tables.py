@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..experiment.columns import HELDOUT_AGGREGATES
 from ..experiment.ladder import ADDS
 from ..rendering import cost_table
+from ..rendering.changes import best_rates, with_changes
 from ..rendering.registry import ArtifactData, table
 from ..rendering.score_table import score_table
 from ..rendering.table_format import Table
+from ..rendering.tuning_notes import tuning_note
 from ..results import summary
 from .scores import PAPER_NOTE, with_paper_scores
 
 if TYPE_CHECKING:
     import pandas as pd
+
+BOLD = "lower than {}, by a paired test at 5 % after the correction"
 
 
 @table(
@@ -21,21 +26,22 @@ if TYPE_CHECKING:
     title="Table 1",
     experiments=("table1",),
     reads=("runs", "fid", "cost"),
+    reads_optional=HELDOUT_AGGREGATES,
     caption="From Config A, the DiT baseline, to Config E, which preserves magnitudes without LayerNorm. Each "
     "configuration makes one change to the one before it.",
 )
 def table1(data: ArtifactData) -> Table:
-    rows = _scores(data)
+    rows = with_changes(_scores(data), "config", "A")
     rows = rows.assign(
-        best=summary.best(rows),
-        fid_change_percent=summary.change_from(rows, "config", "A"),
         relative_step_time=summary.relative_time(rows, data.get("cost")),
     )
     return score_table(
         rows,
-        ("config", "adds", "model", "modulation", "lr", "parameters", "n", "fid", "kid", "fid_vs_a", "step_time",
-         "status"),
-        change_note="Change: of the mean, relative to Config A's.",
+        ("config", "adds", "model", "modulation", "lr", "parameters", "n", "fid", "kid", "vs_a", "heldout_loss",
+         "loss_vs_a", "step_time", "status"),
+        change_note="Changes are relative to Config A.",
+        bold=BOLD.format("Config A"),
+        above=_above(data),
         paper_note=PAPER_NOTE,
         cost=data.get("cost"),
     )  # fmt: skip
@@ -46,21 +52,20 @@ def table1(data: ArtifactData) -> Table:
     title="Table 2",
     experiments=("table2",),
     reads=("runs", "fid"),
+    reads_optional=HELDOUT_AGGREGATES,
     caption="Modulations: their scores and their numbers of parameters, each compared with AdaLN (scale + shift).",
 )
 def table2(data: ArtifactData) -> Table:
-    rows = _scores(data)
-    rows = rows.assign(
-        best=summary.best(rows),
-        fid_change_percent=summary.change_from(rows, "modulation", "scale_shift"),
-        parameters_change_percent=summary.change_from(rows, "modulation", "scale_shift", "parameters"),
-    )
+    rows = with_changes(_scores(data), "modulation", "scale_shift")
+    rows = rows.assign(parameters_change_percent=summary.parameters_change(rows, "modulation", "scale_shift"))
     return score_table(
         rows,
-        ("modulation", "config", "model", "lr", "parameters", "parameters_vs_adaln", "n", "fid", "kid", "fid_vs_adaln",
-         "status"),
-        change_note="Changes, of the parameters and of the mean, are relative to AdaLN, that is, to scale + shift with "
-        "the same configuration.",
+        ("modulation", "config", "model", "lr", "parameters", "parameters_vs_adaln", "n", "fid", "kid", "vs_adaln",
+         "heldout_loss", "loss_vs_adaln", "status"),
+        change_note="Changes, also of the parameters, are relative to AdaLN, that is, to scale + shift with the same "
+        "configuration.",
+        bold=BOLD.format("AdaLN"),
+        above=_above(data),
         paper_note=PAPER_NOTE,
     )  # fmt: skip
 
@@ -70,15 +75,14 @@ def table2(data: ArtifactData) -> Table:
     title="Table 3",
     experiments=("learning_rate",),
     reads=("runs", "fid"),
+    reads_optional=HELDOUT_AGGREGATES,
     caption="Scores by learning rate, for each configuration and model size.",
 )
 def table3(data: ArtifactData) -> Table:
-    rows = _scores(data)
-    rows = rows.assign(best=summary.best(rows, within=("config", "modulation")))
     return score_table(
-        rows,
-        ("model", "config", "modulation", "lr", "n", "fid", "kid", "status"),
-        bold="the lowest of a configuration",
+        best_rates(_scores(data)),
+        ("model", "config", "modulation", "lr", "n", "fid", "kid", "heldout_loss", "status"),
+        bold="the best rate of a configuration, where paired tests exclude all its others",
         paper_note=PAPER_NOTE,
     )
 
@@ -95,7 +99,11 @@ def table4(data: ArtifactData) -> Table:
     return cost_table.cost_table(data["cost"])
 
 
+def _above(data: ArtifactData) -> str:
+    return tuning_note(data["runs"].to_dict("records"))
+
+
 def _scores(data: ArtifactData) -> pd.DataFrame:
     """The rows of `summary.summarize`, with what each configuration adds and the paper's numbers."""
-    rows = summary.summarize(data["runs"], data["fid"])
+    rows = summary.summarize(data["runs"], data["fid"], data.get("heldout"), data.get("heldout_images"))
     return with_paper_scores(rows.assign(adds=rows["config"].map(ADDS)))

@@ -35,6 +35,9 @@ def read(
             data[name] = None
         else:
             data[name] = read_table(cost if name == "cost" and cost else folder / f"{name}.csv", SCHEMAS[name])
+    for name in artifact.reads_optional:
+        if (folder / f"{name}.csv").exists():
+            data[name] = read_table(folder / f"{name}.csv", SCHEMAS[name])
     return cast(ArtifactData, data)
 
 

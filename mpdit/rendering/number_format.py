@@ -3,17 +3,22 @@
 NONE = "—"  # nothing to show
 
 
-def spread(mean: float, sd: float = float("nan"), bold: bool = False) -> str:
+def spread(mean: float, sd: float = float("nan"), bold: bool = False, digits: int = 2) -> str:
     """`69.28` or, with a standard deviation, `69.28 ± 0.41`."""
     if mean != mean:
         return NONE
     mark = "**" if bold else ""
-    return f"{mark}{mean:.2f}{mark}".replace("-", "−") + (f" ± {sd:.2f}" if sd == sd else "")
+    return f"{mark}{mean:.{digits}f}{mark}".replace("-", "−") + (f" ± {sd:.{digits}f}" if sd == sd else "")
 
 
 def percent(change: float) -> str:
     """`−12.8 %`, always with its sign."""
     return NONE if change != change else f"{change:+.1f} %".replace("-", "−")
+
+
+def percent_range(change: float, low: float, high: float) -> str:
+    """`−12.8 % (−14.1 to −11.5)`."""
+    return NONE if change != change else f"{change:+.1f} % ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
 def signed(difference: float) -> str:

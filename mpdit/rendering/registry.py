@@ -60,6 +60,7 @@ class Artifact:
     reads: tuple[str, ...]  # keys of ArtifactData
     caption: str
     make: Make
+    reads_optional: tuple[str, ...] = ()  # likewise, but left out of ArtifactData where the study does not have them
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -76,6 +77,7 @@ def table(
     experiments: tuple[str, ...],
     reads: tuple[str, ...],
     caption: str,
+    reads_optional: tuple[str, ...] = (),
     title: str = "",
     section: str = "Tables",
 ) -> Callable[[Make], Make]:
@@ -83,7 +85,7 @@ def table(
 
     `title` defaults to the name, with spaces for underscores.
     """
-    return _registering("table", name, title, section, experiments, reads, caption)
+    return _registering("table", name, title, section, experiments, reads, caption, reads_optional)
 
 
 def figure(
@@ -92,6 +94,7 @@ def figure(
     experiments: tuple[str, ...],
     reads: tuple[str, ...],
     caption: str,
+    reads_optional: tuple[str, ...] = (),
     title: str = "",
     section: str = "Figures",
 ) -> Callable[[Make], Make]:
@@ -99,7 +102,7 @@ def figure(
 
     `title` defaults to the name, with spaces for underscores.
     """
-    return _registering("figure", name, title, section, experiments, reads, caption)
+    return _registering("figure", name, title, section, experiments, reads, caption, reads_optional)
 
 
 def _registering(
@@ -110,10 +113,11 @@ def _registering(
     experiments: tuple[str, ...],
     reads: tuple[str, ...],
     caption: str,
+    reads_optional: tuple[str, ...],
 ) -> Callable[[Make], Make]:
     def register(make: Make) -> Make:
         shown = title or name.replace("_", " ").capitalize()
-        _add(ARTIFACTS, Artifact(name, kind, shown, section, experiments, reads, caption, make))
+        _add(ARTIFACTS, Artifact(name, kind, shown, section, experiments, reads, caption, make, reads_optional))
         return make
 
     return register

@@ -10,6 +10,7 @@ from ..experiment.metric_names import metric_label, metric_name
 from ..results import summary
 from ..results.summary import NAN, StatusCounts
 from . import number_format as fmt
+from .changes import NO_CHANGE, Change
 from .deciding_metric import has_fewer_samples_than_features
 from .names import modulation_name
 from .protocol_words import shared_protocol
@@ -33,12 +34,17 @@ class ScoreRow:
     n: float = NAN  # seeds with a score
     fid_mean: float = NAN
     fid_sd: float = NAN
-    fid_change_percent: float = NAN
     kid_mean: float = NAN
     kid_sd: float = NAN
+    heldout_loss_mean: float = NAN
+    heldout_loss_sd: float = NAN
+    decides: str = ""  # the metric that decides: fid or kid
+    change: Change = NO_CHANGE  # of that metric, from the baseline
+    loss_change: Change = NO_CHANGE  # of the held-out loss
     relative_step_time: float = NAN
     status: str = ""
-    best: bool = False
+    best: bool = False  # in the metric that decides
+    best_loss: bool = False
     paper_fid: float = NAN
     paper_difference: float = NAN
     protocol: Mapping[str, Any] = field(default_factory=dict)  # data and the columns of summary.PROTOCOL
@@ -46,9 +52,13 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Column:
-    heading: str  # {fid} and {kid} stand for the names of the metrics, which depend on the features
+    heading: str  # {fid}, {kid} and {decides} stand for the names of the metrics, which depend on the features
     cell: Callable[[ScoreRow], str]
     numeric: bool = True
+
+
+def _is_bold(row: ScoreRow, metric: str) -> bool:
+    return row.best and row.decides == metric
 
 
 COLUMNS = {
@@ -60,13 +70,22 @@ COLUMNS = {
     "parameters": Column("parameters", lambda row: fmt.parameters(row.parameters)),
     "parameters_vs_adaln": Column("vs. AdaLN", lambda row: fmt.percent(row.parameters_change_percent)),
     "n": Column("n", lambda row: fmt.value(row.n)),
-    "fid": Column("{fid}", lambda row: fmt.spread(row.fid_mean, row.fid_sd, bold=row.best)),
-    "kid": Column("{kid} ×10³", lambda row: fmt.spread(1000 * row.kid_mean, 1000 * row.kid_sd)),
-    "fid_vs_a": Column("change vs. A", lambda row: fmt.percent(row.fid_change_percent)),
-    "fid_vs_adaln": Column("change vs. AdaLN", lambda row: fmt.percent(row.fid_change_percent)),
+    "fid": Column("{fid}", lambda row: fmt.spread(row.fid_mean, row.fid_sd, bold=_is_bold(row, "fid"))),
+    "kid": Column(
+        "{kid} ×10³", lambda row: fmt.spread(1000 * row.kid_mean, 1000 * row.kid_sd, bold=_is_bold(row, "kid"))
+    ),
+    "vs_a": Column("{decides} vs. A (95 % interval)", lambda row: fmt.percent_range(*row.change.range)),
+    "vs_adaln": Column("{decides} vs. AdaLN (95 % interval)", lambda row: fmt.percent_range(*row.change.range)),
+    "heldout_loss": Column(
+        "held-out loss",
+        lambda row: fmt.spread(row.heldout_loss_mean, row.heldout_loss_sd, bold=row.best_loss, digits=4),
+    ),
+    "loss_vs_a": Column("loss vs. A (95 % interval)", lambda row: fmt.percent_range(*row.loss_change.range)),
+    "loss_vs_adaln": Column("loss vs. AdaLN (95 % interval)", lambda row: fmt.percent_range(*row.loss_change.range)),
     "step_time": Column("step time", lambda row: fmt.times(row.relative_step_time)),
     "status": Column("status", lambda row: row.status, numeric=False),
 }
+HELDOUT_COLUMNS = ("heldout_loss", "loss_vs_a", "loss_vs_adaln")  # shown where there are held-out losses
 PAPER_COLUMNS = {
     "paper_fid": Column("paper", lambda row: fmt.spread(row.paper_fid)),
     "paper_difference": Column("difference", lambda row: fmt.signed(row.paper_difference)),
@@ -74,10 +93,14 @@ PAPER_COLUMNS = {
 
 CSV_COLUMNS = (
     "config", "adds", "model", "modulation", "lr", "data", "parameters", "parameters_change_percent",
-    "training_steps", "n", "metric", "fid_mean", "fid_sd", "fid_change_percent", "kid_mean", "kid_sd",
-    "relative_step_time", "status", "best", "paper_fid", "paper_difference", "fid_floor", "kid_floor",
+    "training_steps", "n", "metric", "fid_mean", "fid_sd", "kid_mean", "kid_sd", "decides", "change_percent",
+    "change_low", "change_high", "change_p_holm", "heldout_loss_mean", "heldout_loss_sd", "heldout_change_percent",
+    "heldout_change_low", "heldout_change_high", "heldout_change_p_holm", "relative_step_time", "status", "best",
+    "best_loss", "paper_fid", "paper_difference", "fid_floor", "kid_floor",
     "floor_count", "fid_rank_deficient", *summary.PROTOCOL, "sampling_seeds",
 )  # fmt: skip
+FEW_SEEDS = 5  # with fewer the table says how little they decide
+SMALL_NUMBERS = {1: "Single", 2: "Two", 3: "Three", 4: "Four"}
 CSV_NAMES = {"steps": "sampling_steps", "step": "snapshot_step"}  # columns whose name means something else in a table
 HEADINGS = {
     "steps": "sampling steps", "step": "snapshot step", "ema_width": "EMA width", "count": "samples",
@@ -98,7 +121,8 @@ def score_table(
     columns: Sequence[str],
     *,
     change_note: str = "",
-    bold: str = "the lowest",
+    bold: str,
+    above: str = "",
     paper_note: str = "",
     cost: pd.DataFrame | None = None,
 ) -> Table:
@@ -112,18 +136,21 @@ def score_table(
         columns: keys of COLUMNS.
         change_note: the sentence that says what changes are relative to.
         bold: what is bold, in words.
+        above: what a reader must know before the numbers, such as that rates were not tuned alike; may be empty.
         paper_note: the sentence that says what the published numbers (`paper_fid`) are.
         cost: the frame that `relative_step_time` comes from; None if it was not measured.
     """
     rows = rows.assign(status=rows["statuses"].map(status_words))
     varying = summary.varying(rows)
     has_paper = "paper_fid" in rows and bool(rows["paper_fid"].notna().any())
+    has_losses = bool(rows["heldout_loss_mean"].notna().any())
+    columns = [key for key in columns if has_losses or key not in HELDOUT_COLUMNS]
     shown = {key: COLUMNS[key] for key in columns} | {key: _protocol_column(key, rows) for key in varying}
     if has_paper:
         shown |= PAPER_COLUMNS
     lines = [_score_row(record) for record in rows.to_dict("records")]
     labels = {name: metric_label(name) for name in sorted(rows["features"].dropna().unique())}
-    metrics = _metric_headings(list(labels))
+    metrics = _metric_headings(list(labels), rows["decides"])
     headings = {key: column.heading.format(**metrics) for key, column in shown.items()}
     frame = rows.assign(metric=rows["features"].map(labels))
     return Table(
@@ -131,8 +158,10 @@ def score_table(
         header=list(headings.values()),
         rows=[[column.cell(line) for column in shown.values()] for line in lines],
         footer=_real_images(rows, shown),
+        above=[above] if above and (rows["n"] > 0).any() else [],
         notes=[
             *score_notes(rows, bold),
+            *(change_notes(rows) if change_note else []),
             *([change_note] if change_note and (rows["n"] > 0).any() else []),
             *([step_time_note(cost)] if "step_time" in columns and (rows["n"] > 0).any() else []),
             *([paper_note] if has_paper else []),
@@ -158,11 +187,13 @@ def _score_row(record: Mapping[Any, Any]) -> ScoreRow:
     return ScoreRow(**fields, protocol={key: record[key] for key in ("data", *summary.PROTOCOL)})
 
 
-def _metric_headings(features: Sequence[str]) -> dict[str, str]:
-    """Headings of both metrics. A single kind of features is named once, over the first of the two columns."""
+def _metric_headings(features: Sequence[str], deciding: pd.Series) -> dict[str, str]:
+    """Headings of the metrics. A single kind of features is named once, over the first of the two columns."""
+    metrics = sorted(set(deciding) - {""})
     if len(features) == 1:
-        return {"fid": metric_label(features[0]), "kid": metric_name(features[0], "kid")}
-    return {"fid": "FID or FD", "kid": "KID or KD"}
+        decides = metric_name(features[0], "kid" if metrics == ["kid"] else "fid") if len(metrics) == 1 else "change"
+        return {"fid": metric_label(features[0]), "kid": metric_name(features[0], "kid"), "decides": decides}
+    return {"fid": "FID or FD", "kid": "KID or KD", "decides": "change"}
 
 
 def _real_images(rows: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[str]]:
@@ -193,11 +224,19 @@ def score_notes(rows: pd.DataFrame, bold: str) -> list[str]:
         return ["No run has been scored yet."]
     notes = [f"Protocol: {shared_protocol(scored)}. Lower is better."]
     if scored["n"].max() == 1:
-        notes.append("One seed (n = 1): the spread between seeds is unknown, so these numbers rank nothing.")
+        notes.append(
+            "One seed (n = 1): the spread between seeds is unknown, so these numbers rank nothing and there are no "
+            "changes."
+        )
     else:
-        notes.append("Mean ± standard deviation over n seeds" + (f"; bold: {bold}." if rows["best"].any() else "."))
-    if any(statuses.number("diverged") for statuses in scored["statuses"]):
-        notes.append("Seeds that diverged have no score and are left out of the means.")
+        has_bold = rows["best"].any() or ("best_loss" in rows and rows["best_loss"].any())
+        notes.append("Mean ± standard deviation over n seeds" + (f"; bold: {bold}." if has_bold else "."))
+    notes += deciding_notes(scored)
+    if any(statuses.number("diverged") for statuses in rows["statuses"]):
+        notes.append(
+            "Where a seed diverged there is neither mean nor change: those of the other seeds would flatter the "
+            "configuration."
+        )
     if scored["sampling_seeds"].max() > 1:
         notes.append("The score of a seed is its mean over sampling seeds.")
     if has_fewer_samples_than_features(scored):
@@ -211,6 +250,40 @@ def score_notes(rows: pd.DataFrame, bold: str) -> list[str]:
     if scored["reference_count"].isna().any():
         notes.append(
             "Precomputed statistics contain no images: there is no kernel distance and no score of real images."
+        )
+    return notes
+
+
+def deciding_notes(scored: pd.DataFrame) -> list[str]:
+    """Which metric decides, and what the held-out loss is."""
+    notes = []
+    found = scored.loc[scored["decides"] != "", ["features", "decides"]].drop_duplicates()
+    names = [metric_name(features, column) for features, column in found.itertuples(index=False, name=None)]
+    if len(names) == 1:
+        notes.append(f"{names[0]} decides what is said about scores.")
+    if scored["heldout_loss_mean"].notna().any():
+        notes.append(
+            "Held-out loss: mean squared error of the predicted noise on images that no run was trained on or tuned "
+            "with, at the EMA width of the row. It decides what is said about loss, and may disagree with the scores."
+        )
+    return notes
+
+
+def change_notes(rows: pd.DataFrame) -> list[str]:
+    """How changes were tested, and what so few seeds can show."""
+    reaches = sorted((change.high - change.low) / 2 for change in rows["change"] if change.high == change.high)
+    if not reaches:
+        return []
+    tests = len(reaches)
+    notes = [
+        "Changes are means of log-ratios paired by seed, with Student's t"
+        + (f"; tests of them are corrected for their number, {tests} (Holm)." if tests > 1 else ".")
+    ]
+    seeds = int(rows.loc[rows["n"] > 0, "n"].min())
+    if seeds < FEW_SEEDS:
+        notes.append(
+            f"{SMALL_NUMBERS[seeds]} seeds demonstrate the comparison but decide little: half of the intervals here "
+            f"reach {reaches[len(reaches) // 2]:.0f} percentage points or more to either side."
         )
     return notes
 

@@ -27,6 +27,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     footer: Sequence[Sequence[str]] = ()  # rows below a rule, such as the scores of real images
     notes: Sequence[str] = ()  # sentences
+    above: Sequence[str] = ()  # sentences that a reader must see before the numbers
     numeric: Collection[str] = ()  # headings of the columns of numbers, which are set flush right
     # Relative widths of the columns on paper, for tables of sentences. Such a table wraps its cells and spans pages.
     wrap: Sequence[float] = ()
@@ -42,7 +43,7 @@ def save(table: Table, output: str | Path, caption: str) -> None:
 
 
 def markdown(table: Table, caption: str) -> str:
-    """GitHub's Markdown: the caption, the table with its columns padded to equal width, and the notes."""
+    """GitHub's Markdown: the caption, what stands above the table, the table padded to equal widths, and the notes."""
     lines = [[cell.replace("|", r"\|") for cell in row] for row in (table.header, *table.rows, *table.footer)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     flush_right = _numeric(table)
@@ -51,7 +52,8 @@ def markdown(table: Table, caption: str) -> str:
     ]
     padded = [[_pad(*cell) for cell in zip(line, widths, flush_right, strict=True)] for line in lines]
     text = "\n".join("| " + " | ".join(line) + " |" for line in [padded[0], rule, *padded[1:]])
-    return f"**{caption}**\n\n{text}\n\n{' '.join(table.notes)}\n"
+    warnings = "".join(f"{sentence}\n\n" for sentence in table.above)
+    return f"**{caption}**\n\n{warnings}{text}\n\n{' '.join(table.notes)}\n"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -67,6 +69,7 @@ def latex(table: Table, caption: str, label: str) -> str:
     table with more rows than fit on a page becomes several; a table whose cells wrap becomes a `longtable` on landscape
     pages.
     """
+    caption = " ".join([caption, *table.above])
     if table.wrap:
         return _long_latex(table, caption, label)
     numeric = _numeric(table)

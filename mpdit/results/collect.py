@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def _training_rows(folder: Path) -> pd.DataFrame:
 
 def _run_row(run: PlannedRun, folder: Path, training: pd.DataFrame) -> dict[str, Any]:
     """A row of runs.csv: from trained.json when the run has ended, from training.csv when it has begun."""
-    row = {name: value for name, value in run.to_json().items() if name in RUNS.names}
+    row = {name: value for name, value in asdict(run).items() if name in RUNS.names}
     path = folder / run_files.TRAINED
     if path.exists():
         trained = TrainedRun.read(path)

@@ -5,12 +5,13 @@ Nothing is compared across protocols: rows that differ in one of the columns of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..experiment.ladder import LADDER, MODELS, MODULATIONS
 from ..system.errors import UserError
+from .heldout_losses import Losses, losses_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +42,30 @@ class StatusCounts:
         return [status for status, _ in self.counts] == ["trained"]
 
 
-def summarize(runs: pd.DataFrame, fid: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True)
+class SeedValues:
+    """What was measured of one setting under one protocol, by training seed."""
+
+    fid: Mapping[int, float]  # mean over sampling seeds
+    kid: Mapping[int, float]
+    losses: Losses  # held-out losses at the EMA width of the protocol
+    diverged: tuple[int, ...]  # seeds that diverged, and so have no value
+
+
+def summarize(
+    runs: pd.DataFrame,
+    fid: pd.DataFrame,
+    heldout: pd.DataFrame | None = None,
+    heldout_images: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Scores over seeds: the mean of each seed's mean over sampling seeds, and the standard deviation over seeds.
 
     Columns: SETTING, PROTOCOL, n (seeds with a score), sampling_seeds (the smallest number of any seed), fid_mean,
-    fid_sd, kid_mean, kid_sd (Bessel's correction; missing for one seed), fid_rank_deficient, fid_floor, kid_floor,
-    floor_count, parameters, training_steps, statuses (StatusCounts), paper_setting. A setting without any score has one
-    row, with n = 0. Rows are sorted as in `in_order`. Raises UserError when two runs share setting and seed, which
+    fid_sd, kid_mean, kid_sd (Bessel's correction; missing for one seed), heldout_loss_mean, heldout_loss_sd (of the
+    reporting part, at the protocol's EMA width and step), fid_rank_deficient, fid_floor, kid_floor, floor_count,
+    parameters, training_steps, statuses (StatusCounts), seed_values (SeedValues), paper_setting. Where a seed diverged
+    the means are missing: those of the seeds that are left would flatter the setting. A setting without any score has
+    one row, with n = 0. Rows are sorted as in `in_order`. Raises UserError when two runs share setting and seed, which
     would count one seed twice.
     """
     import pandas as pd
@@ -56,6 +74,7 @@ def summarize(runs: pd.DataFrame, fid: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for setting, members in runs.groupby(list(SETTING), sort=False):
         scores = fid[fid["run"].isin(members["run"])]
+        diverged = tuple(int(seed) for seed in members.loc[members["status"] == "diverged", "seed"])
         common = {
             **dict(zip(SETTING, setting, strict=True)),
             "parameters": members["parameters"].max(),
@@ -64,24 +83,36 @@ def summarize(runs: pd.DataFrame, fid: pd.DataFrame) -> pd.DataFrame:
             "paper_setting": bool(members["paper_setting"].all()),
         }
         for protocol, scored in scores.groupby(list(PROTOCOL), sort=False, dropna=False):
-            seeds = scored.groupby("run")[["fid", "kid"]].mean()
+            seeds = scored.groupby("seed")[["fid", "kid"]].mean()
+            drawn: dict[str, Any] = dict(zip(PROTOCOL, protocol, strict=True))
+            losses = losses_of(members, drawn["step"], drawn["ema_width"], heldout, heldout_images)
+            seeds["heldout_loss"] = seeds.index.map(losses.by_seed)
+            means = seeds.astype(float) * (NAN if diverged else 1.0)
             sampling_seeds = scored.groupby("run")["sampling_seed"].nunique()
             rows.append({
                 **common,
-                **dict(zip(PROTOCOL, protocol, strict=True)),
+                **drawn,
                 "n": len(seeds),
                 "sampling_seeds": sampling_seeds.min(),
-                **{f"{metric}_mean": seeds[metric].mean() for metric in seeds},
-                **{f"{metric}_sd": seeds[metric].std(ddof=1) for metric in seeds},
+                **{f"{metric}_mean": means[metric].mean() for metric in means},
+                **{f"{metric}_sd": means[metric].std(ddof=1) for metric in means},
+                "seed_values": SeedValues(_by_seed(seeds["fid"]), _by_seed(seeds["kid"]), losses, diverged),
                 **scored.iloc[0][["fid_rank_deficient", "fid_floor", "kid_floor", "floor_count"]],
             })  # fmt: skip
         if scores.empty:
-            rows.append({**common, "n": 0})
+            nothing = SeedValues({}, {}, Losses(), diverged)
+            rows.append({**common, "n": 0, "seed_values": nothing})
     columns = [
-        *SETTING, *PROTOCOL, "n", "sampling_seeds", "fid_mean", "fid_sd", "kid_mean", "kid_sd", "fid_rank_deficient",
-        "fid_floor", "kid_floor", "floor_count", "parameters", "training_steps", "statuses", "paper_setting",
+        *SETTING, *PROTOCOL, "n", "sampling_seeds", "fid_mean", "fid_sd", "kid_mean", "kid_sd",
+        "heldout_loss_mean", "heldout_loss_sd", "fid_rank_deficient", "fid_floor", "kid_floor", "floor_count",
+        "parameters", "training_steps", "statuses", "seed_values", "paper_setting",
     ]  # fmt: skip
     return in_order(pd.DataFrame(rows, columns=columns))
+
+
+def _by_seed(values: pd.Series) -> dict[int, float]:
+    known = values.dropna()
+    return {int(seed): float(value) for seed, value in zip(known.index, known, strict=True)}
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
@@ -112,42 +143,17 @@ def _status_counts(members: pd.DataFrame) -> StatusCounts:
     return StatusCounts(counts, int(members["step"].iloc[0]) if alone else None)
 
 
-def change_from(rows: pd.DataFrame, column: str, base: str, quantity: str = "fid_mean") -> list[float]:
-    """Change of `quantity` in each row, in percent, from the row that has `base` in `column` and is otherwise equal.
+def parameters_change(rows: pd.DataFrame, column: str, base: str) -> list[float]:
+    """Change of the number of parameters in percent, from the rows with `base` in `column` that are otherwise equal.
 
-    The learning rate may differ. Missing (NaN) for the base itself, and where the base has no value or several
-    different ones: none is picked.
+    Missing (NaN) for the base itself, and where there is none. The learning rate and the protocol change no number.
     """
-    is_of_model = quantity == "parameters"  # it depends neither on the protocol nor on the learning rate
-    keys = [key for key in (SETTING if is_of_model else (*SETTING, *PROTOCOL)) if key not in (column, "lr")]
-    bases = rows[(rows[column] == base) & rows[quantity].notna()]
-    bases = bases.drop_duplicates([*keys, quantity]) if is_of_model else bases
-    groups = bases.groupby(keys, dropna=False)[quantity]
-    base_values = {_hashable(key): values.iloc[0] for key, values in groups if len(values) == 1}
-    triples = zip(rows[column], rows[quantity], rows[keys].itertuples(index=False, name=None), strict=True)
-    return [
-        NAN if own == base else 100 * (value / base_values.get(_hashable(key), NAN) - 1) for own, value, key in triples
-    ]
-
-
-def _hashable(key: Sequence[object]) -> tuple[object, ...]:
-    """The key with None for missing values, so that two of them are equal: rows without any score have such keys."""
-    return tuple(None if value != value else value for value in key)
-
-
-def best(rows: pd.DataFrame, within: tuple[str, ...] = ()) -> list[bool]:
-    """Whether a row's mean FID is the lowest among the rows with the same model, data, protocol and `within`.
-
-    Never true where one of these rows has a single seed, nor where not all seeds of the lowest row were trained to the
-    end: its mean is then one of the seeds that are left.
-    """
-    keys = ["model", "data", *within, *PROTOCOL]
-    marked = set()
-    for _, group in rows[rows["n"] > 0].groupby(keys, dropna=False):
-        lowest = int(group["fid_mean"].argmin())
-        if len(group) > 1 and group["n"].min() > 1 and group["statuses"].iloc[lowest].all_trained:
-            marked.add(group.index[lowest])
-    return [index in marked for index in rows.index]
+    keys = [key for key in SETTING if key not in (column, "lr")]
+    bases = rows[(rows[column] == base) & rows["parameters"].notna()].drop_duplicates([*keys, "parameters"])
+    groups = bases.groupby(keys, dropna=False)["parameters"]
+    base_values = {key: values.iloc[0] for key, values in groups if len(values) == 1}
+    triples = zip(rows[column], rows["parameters"], rows[keys].itertuples(index=False, name=None), strict=True)
+    return [NAN if own == base else 100 * (value / base_values.get(key, NAN) - 1) for own, value, key in triples]
 
 
 def relative_time(rows: pd.DataFrame, cost: pd.DataFrame | None) -> list[float]:

@@ -32,7 +32,8 @@ def read_table(path: str | Path, schema: TableSchema) -> pd.DataFrame:
 
     dtypes = {name: dtype for name, dtype in schema.dtypes.items() if dtype in ("str", "boolean")}
     missing = {name: [*MISSING, NO_EMA] if name == EMA_WIDTH.name else list(MISSING) for name in schema.names}
-    frame = check(_read_csv(path, path, dtype=dtypes, na_values=missing), path, schema)
+    frame = _read_csv(path, path, dtype=dtypes, na_values=missing)
+    frame = check(frame.assign(**_added(frame, schema)), path, schema)
     if frame.empty:
         return empty_table(schema)
     for name in schema.names:
@@ -49,7 +50,12 @@ def read_text(path: str | Path, schema: TableSchema, source: IO[str] | None = No
     frame = _read_csv(path if source is None else source, path, dtype=str)
     if EMA_WIDTH in schema.columns and EMA_WIDTH.name in frame:
         frame[EMA_WIDTH.name] = frame[EMA_WIDTH.name].replace(NO_EMA, "")
-    return frame
+    return frame.assign(**{name: "" if value != value else value for name, value in _added(frame, schema).items()})
+
+
+def _added(frame: pd.DataFrame, schema: TableSchema) -> dict[str, str | float]:
+    """What columns hold that earlier versions did not write, where the frame lacks them."""
+    return {column.name: column.before for column in schema if column.before is not None and column.name not in frame}
 
 
 def read_run_rows(path: Path, schema: TableSchema, run: str, **added: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from mpdit.experiment import ladder as configs
 from mpdit.experiment import names as names_module
 from mpdit.experiment.grid import Experiment
 from mpdit.experiment.rates import how_tuned
+from mpdit.experiment.records import PlannedRun
 from mpdit.experiment.run_spec import RunSpec
 from mpdit.experiment.tuning import rungs
 from mpdit.system.errors import UserError
@@ -304,6 +305,11 @@ def test_rates_of_a_file_are_taken_with_their_widths(tmp_path):
     assert {protocol.ema_width for protocol in experiment.protocols.values()} == {0.1}
     assert {how_tuned(run, experiment.rates) for run in experiment.runs.values()} == {"tuned"}
     assert all(tuned.rates == 2 for tuned in experiment.rates.values())
+    planned = experiment.planned_runs(*experiment.blocks)
+    assert {(run.tuning, run.tuning_rates) for run in planned} == {("tuned", 2)}
+    assert PlannedRun.from_json(planned[0].to_json(), "plan.json") == planned[0]
+    given = Experiment(SMALL).planned_runs(*experiment.blocks)[0]
+    assert given.tuning == "given" and "tuning" not in given.to_json()
 
 
 @pytest.mark.parametrize(

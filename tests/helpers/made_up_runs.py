@@ -151,6 +151,7 @@ def write_losses(folder: Path, losses: tuple[float, ...] = (0.25,)) -> None:
 
 def run_row(entry: dict, status="trained", step=100.0) -> dict:
     rest = dict.fromkeys(RUNS.names) | {"status": status, "step": step, "parameters": 1_234_567.0}
+    rest |= {"tuning": "tuned", "tuning_rates": 8.0}
     return rest | {key: value for key, value in entry.items() if key in RUNS.names}
 
 

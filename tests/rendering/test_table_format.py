@@ -41,7 +41,7 @@ def test_latex_has_the_cells_and_moves_what_all_rows_share_to_the_notes():
     head, *rows = parse_latex(text)
     assert head[:2] == ["config", "what it adds"]
     assert rows[4] == [
-        "E", "no LayerNorm", r"$2 \times 10^{-2}$", "1.23 M", "1", "50.00", "100.00", "$-$37.5 ", r"1.04$\times$",
+        "E", "no LayerNorm", r"$2 \times 10^{-2}$", "1.23 M", "1", "50.00", "100.00", r"1.04$\times$",
     ]  # fmt: skip
     assert rows[5][1] == "real images (1,000)"
     assert "In all rows: model DiT-Nano/2, modulation scale + shift, status trained." in text

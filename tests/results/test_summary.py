@@ -1,9 +1,10 @@
 """Settings over seeds: statuses as counts, plain weights as a protocol of their own."""
 
-import pytest
+import math
+
 from helpers.made_up_runs import entry, frames
 
-from mpdit.results.summary import StatusCounts, best, summarize, varying
+from mpdit.results.summary import StatusCounts, summarize, varying
 
 
 def test_statuses_are_counted_in_the_order_of_the_runs():
@@ -28,10 +29,9 @@ def test_plain_weights_are_a_protocol_of_their_own():
     assert varying(summarize(plain_alone["runs"], plain_alone["fid"])) == []
 
 
-@pytest.mark.parametrize(("statuses", "marked"), [(("trained", "trained"), True), (("trained", "diverged"), False)])
-def test_the_best_row_must_have_trained_all_its_seeds(statuses, marked):
-    ours = [(entry("E", seed), "trained", [{"fid": 50.0}]) for seed in (0, 1)]
-    ours += [(entry("E", 2 + index), status, []) for index, status in enumerate(statuses)]
-    base = [(entry("A", seed), "trained", [{"fid": 80.0}]) for seed in (0, 1)]
-    data = frames(*base, *ours)
-    assert best(summarize(data["runs"], data["fid"])) == [False, marked]
+def test_means_are_missing_where_a_seed_diverged():
+    scored = [(entry("E", seed), "trained", [{"fid": 50.0}]) for seed in (0, 1)]
+    data = frames(*scored, (entry("E", 2), "diverged", []))
+    (row,) = summarize(data["runs"], data["fid"]).to_dict("records")
+    assert (row["n"], row["seed_values"].fid, row["seed_values"].diverged) == (2, {0: 50.0, 1: 50.0}, (2,))
+    assert math.isnan(row["fid_mean"]) and math.isnan(row["kid_mean"])

@@ -1,11 +1,14 @@
 """CSVs are read with the types that their schema declares, and written as they were read."""
 
+import math
+
+import pandas as pd
 import pytest
-from helpers.made_up_runs import entry, planned, write_run
+from helpers.made_up_runs import entry, planned, run_row, write_run
 
 from mpdit.experiment.columns import COST, FID, MAGNITUDES, RUNS, SCHEMAS
 from mpdit.results.collect import collect
-from mpdit.results.tables import empty_table, read_run_rows, read_table, write_tables
+from mpdit.results.tables import empty_table, read_run_rows, read_table, read_text, write_tables
 from mpdit.system.errors import UserError
 
 
@@ -51,3 +54,12 @@ def test_a_run_without_a_file_has_no_rows(tmp_path):
     rows = read_run_rows(tmp_path / "magnitudes.csv", MAGNITUDES, "a-run")
     assert rows.empty
     assert tuple(rows.columns) == MAGNITUDES.names
+
+
+def test_columns_that_version_0_1_did_not_write_are_filled(tmp_path):
+    runs = pd.DataFrame([run_row(entry())]).drop(columns=["tuning", "tuning_rates"])
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    (row,) = read_table(tmp_path / "runs.csv", RUNS).to_dict("records")
+    assert row["tuning"] == "given" and math.isnan(row["tuning_rates"])
+    (text,) = read_text(tmp_path / "runs.csv", RUNS).to_dict("records")
+    assert (text["tuning"], text["tuning_rates"]) == ("given", "")
