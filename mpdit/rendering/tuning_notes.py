@@ -17,7 +17,7 @@ WORDS = {
 
 
 def tuning_note(runs: Iterable[Mapping[Any, Any]]) -> str:
-    """What a reader must know before comparing these runs, rows of runs.csv (as texts or not); empty if all were tuned alike.
+    """What a reader must know before comparing these runs, rows of runs.csv; empty if all were tuned alike.
 
     Alike means that each learning rate is the outcome of a search for just this setting that ended inside its range,
     and that all searches tried the same number of rates. Where a configuration was also run at other rates, those that
