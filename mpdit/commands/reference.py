@@ -6,7 +6,8 @@ In:  DATA_JSON, the data section of a configuration, as a JSON file or as JSON i
      one, or Parquet shards; or precomputed statistics, taken as they are (.npz of the ADM evaluator, .pt of
      torch-fidelity).
 Out: an .npz with `mu` and `sigma` (float64, over all images), up to 10,000 rows of float32 features drawn at random for
-     KID, the count, names and hashes of data and features, and the floor.
+     KID, the count, names and hashes of data and features, and the floor. Features efficientnet-lite0-pca64 are those
+     of the network, projected on 64 principal components of the reference's; the projection is in the file.
 
 The floor is the score of real images against other real images: --count of them (or half, if there are fewer than twice
 as many) are drawn at random and compared with the statistics of all the others, so that no image is on both sides. A
@@ -21,7 +22,12 @@ from ..system.device import add_device_argument
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA_JSON", help="the data section: a JSON file, or the JSON itself")
     parser.add_argument("--reference", metavar="PATH", help="other real images, or precomputed statistics (.npz, .pt)")
-    parser.add_argument("--features", required=True, metavar="NAME", help="efficientnet-lite0 (built in) or inception")
+    parser.add_argument(
+        "--features",
+        required=True,
+        metavar="NAME",
+        help="efficientnet-lite0, efficientnet-lite0-pca64 (both built in) or inception",
+    )
     parser.add_argument(
         "--weights", metavar="FILE", help="Inception's weights as torch-fidelity converts them (downloaded)"
     )

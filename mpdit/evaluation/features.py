@@ -18,6 +18,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torch_fidelity.utils import create_feature_extractor
 
+from ..experiment.features import FEATURES
 from ..system.device import choose_device
 from ..system.errors import UserError
 from .efficientnet_lite import IMAGE_SIZE, bundled_weights
@@ -31,23 +32,26 @@ class Network(NamedTuple):
 
     name: str
     layer: str
-    dimension: int  # number of features
     preparation: str  # of images, in words: part of the features' hash
 
 
-NETWORKS = {  # by the names in metric_names.FEATURES
+NETWORKS = {  # by the names that FEATURES gives them
     "efficientnet-lite0": Network(
-        "efficientnet-lite0", "1280", 1280, f"bilinear, antialiased, to {IMAGE_SIZE}; (x - 127) / 128; pooled, 1280"
+        "efficientnet-lite0", "1280", f"bilinear, antialiased, to {IMAGE_SIZE}; (x - 127) / 128; pooled, 1280"
     ),
-    "inception": Network("inception-v3-compat", "2048", 2048, "torch-fidelity inception-v3-compat, 2048"),
+    "inception": Network("inception-v3-compat", "2048", "torch-fidelity inception-v3-compat, 2048"),
 }
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network whose features are compared. Call it on images: uint8 (N, H, W, 3) -> float32 (N, D)."""
+    """A network whose features are compared. Call it on images: uint8 (N, H, W, 3) -> float32 (N, D).
 
-    name: str  # a key of metric_names.FEATURES
+    It gives the features of the network. Where those that are compared are a projection of them (`FEATURES`), the
+    reference holds it.
+    """
+
+    name: str  # a key of NETWORKS
     hash: str  # 16 hex digits of a SHA-256 over the weights and the preparation of images
     network: FeatureExtractorBase
     device: torch.device
@@ -61,7 +65,7 @@ class Extractor:
     @property
     def dimension(self) -> int:
         """The number of features of an image, D."""
-        return NETWORKS[self.name].dimension
+        return FEATURES[self.name].dimension
 
     def batches(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
         """Features (B, D) of a stream of images (H, W, 3) of one size, in order, one batch at a time."""
@@ -71,14 +75,15 @@ class Extractor:
 
 
 def load_extractor(name: str, weights: str | Path | None = None, device: str = "auto") -> Extractor:
-    """The extractor `name`, a key of metric_names.FEATURES, on `device` (auto, cpu or cuda; see `choose_device`).
+    """The network of the features `name`, a key of FEATURES, on `device` (auto, cpu or cuda; see `choose_device`).
 
     `weights` are Inception's, a .pth file in torch-fidelity's conversion; without one they are downloaded once, to
     torch's cache. On CUDA convolutions are kept in full float32 (no TF32, in the whole process), so that scores from
     different machines compare. Raises UserError if the weights are unavailable or belong to another network.
     """
-    if name not in NETWORKS:
-        raise UserError(f"features: {name!r}: must be one of {', '.join(NETWORKS)}")
+    if name not in FEATURES:
+        raise UserError(f"features: {name!r}: must be one of {', '.join(sorted(FEATURES))}")
+    name = FEATURES[name].network
     chosen, kind = choose_device(device), NETWORKS[name]
     options: dict[str, Any] = {}
     if name == "inception":

@@ -7,12 +7,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.moments import Moments, row_moments
 from ..data.sources import open_source, rgb_images, source_kind
+from ..experiment.features import FEATURES
 from ..experiment.grid import STATISTICS
 from ..experiment.schema import Data
 from ..system.console import with_progress
@@ -23,6 +25,7 @@ from .features import load_extractor
 from .metrics import frechet_distance, kernel_distance
 from .npz import read_npz
 from .precomputed import read_statistics
+from .projection import Projection, principal_components, projected_hash
 from .reservoir import Reservoir
 
 KID_FEATURES = 10_000  # rows of features kept for KID: 51 MB at 1280 dimensions, 82 MB at 2048
@@ -43,20 +46,24 @@ class Reference:
 
     name: str  # of the data set, or of the file
     hash: str  # of the images, in order, and of the features' hash; or of the file
-    features: str  # a key of metric_names.FEATURES
-    features_hash: str  # of the network's weights and of how images are prepared for it
+    features: str  # a key of FEATURES
+    features_hash: str  # of the network's weights and of how images are prepared for it (`compared_features_hash`)
     count: int | None  # number of real images
     mu: NDArray[np.float64]  # (D,) float64, mean over all of them
     sigma: NDArray[np.float64]  # (D, D) float64, covariance
     rows: NDArray[np.float32]  # (min(count, KID_FEATURES), D) float32, features drawn at random for KID
     floor: Floor | None
+    projection: Projection | None = None  # of the network's features, to those that are compared
 
     def save(self, path: str | Path) -> None:
         """Write an .npz, with `mu` and `sigma` under the names that torch-fidelity and the ADM evaluator use.
 
-        What is None is written as NaN.
+        What is None is written as NaN, a projection as `center` and `components` where there is one.
         """
-        floor = self.floor
+        floor, projection = self.floor, self.projection
+        arrays: dict[str, Any] = (
+            {} if projection is None else {"center": projection.center, "components": projection.components}
+        )
         with replacing(path) as part, open(part, "wb") as file:
             np.savez(
                 file,
@@ -71,6 +78,7 @@ class Reference:
                 fid_floor=np.nan if floor is None else floor.fid,
                 kid_floor=np.nan if floor is None else floor.kid,
                 floor_count=np.nan if floor is None else floor.count,
+                **arrays,
             )
 
     @classmethod
@@ -92,6 +100,7 @@ class Reference:
                 floor=None
                 if precomputed
                 else Floor(scalars["fid_floor"], scalars["kid_floor"], scalars["floor_count"]),
+                projection=Projection(arrays["center"], arrays["components"]) if "components" in arrays else None,
             )
         except KeyError as error:
             raise UserError(f"{path}: no array {error}: must be a file that `mpdit reference` wrote") from None
@@ -111,7 +120,7 @@ def build_reference(
     Args:
         data: the data section of a configuration. Its images are resized and cropped as for encoding, but neither
             mirrored nor passed through an autoencoder.
-        features: a key of metric_names.FEATURES.
+        features: a key of FEATURES.
         count: the number of samples that will be compared with the reference; sets the size of the floor's draw.
         source: other real images, which are treated like those of `data` (a folder, with or without classes, a .zip or
             .tar of one, or Parquet shards), or a file of precomputed statistics, which is taken as it is.
@@ -123,7 +132,7 @@ def build_reference(
         raise UserError(f"--count: {count}: must be at least 2")
     extractor = load_extractor(features, weights, device)
     if source is not None and Path(source).suffix in STATISTICS:
-        return precomputed_reference(source, extractor.name, extractor.hash, extractor.dimension)
+        return precomputed_reference(source, features, extractor.hash, extractor.dimension)
     name = data.name
     if source is not None:
         others = {"source": source_kind(source), "path": source, "holdout": None}
@@ -140,45 +149,71 @@ def build_reference(
     batches = extractor.batches(with_progress("reference", images(), len(opened)))
     # The key is fixed: every run is compared with the same reference, whatever its own seed.
     rng = np.random.default_rng(seed_of("reference"))
-    moments, rows, floor = reference_statistics(batches, count, rng)
+    statistics = reference_statistics(batches, count, rng, FEATURES[features].components)
+    reference_hash = digest.hexdigest()[:16]
     return Reference(
         name=name,
-        hash=digest.hexdigest()[:16],
-        features=extractor.name,
-        features_hash=extractor.hash,
-        count=moments.count,
-        mu=moments.mean,
-        sigma=moments.covariance,
-        rows=rows,
-        floor=floor,
+        hash=reference_hash,
+        features=features,
+        features_hash=compared_features_hash(extractor.hash, features, reference_hash),
+        count=statistics.moments.count,
+        mu=statistics.moments.mean,
+        sigma=statistics.moments.covariance,
+        rows=statistics.rows,
+        floor=statistics.floor,
+        projection=statistics.projection,
     )
 
 
-def precomputed_reference(path: str | Path, features: str, features_hash: str, dimension: int) -> Reference:
-    """A reference from a file of statistics, which are assumed, not checked, to be of these features."""
+def compared_features_hash(network_hash: str, features: str, reference_hash: str) -> str:
+    """What stands for features in scores: the network's hash, or that of a projection on components of a reference."""
+    components = FEATURES[features].components
+    return network_hash if components is None else projected_hash(network_hash, reference_hash, components)
+
+
+def precomputed_reference(path: str | Path, features: str, network_hash: str, dimension: int) -> Reference:
+    """A reference from a file of statistics of `dimension` features of a network.
+
+    That they are of this network is assumed, not checked. They are projected where the features are a projection.
+    """
     mu, sigma = read_statistics(path, dimension)
+    components, reference_hash, projection = FEATURES[features].components, file_hash(path), None
+    if components is not None:
+        projection = principal_components(mu, sigma, components)
+        mu, sigma = np.zeros(components), projection.components.T @ sigma @ projection.components
     return Reference(
         name=Path(path).name,
-        hash=file_hash(path),
+        hash=reference_hash,
         features=features,
-        features_hash=features_hash,
+        features_hash=compared_features_hash(network_hash, features, reference_hash),
         count=None,
         mu=mu,
         sigma=sigma,
-        rows=np.zeros((0, dimension), np.float32),
+        rows=np.zeros((0, len(mu)), np.float32),
         floor=None,
+        projection=projection,
     )
 
 
+class Statistics(NamedTuple):
+    """What a reference holds of a stream of features."""
+
+    moments: Moments
+    rows: NDArray[np.float32]
+    floor: Floor
+    projection: Projection | None
+
+
 def reference_statistics(
-    batches: Iterable[NDArray[np.float32]], count: int, rng: np.random.Generator
-) -> tuple[Moments, NDArray[np.float32], Floor]:
+    batches: Iterable[NDArray[np.float32]], count: int, rng: np.random.Generator, components: int | None = None
+) -> Statistics:
     """Statistics, kept rows and floor of a stream of features, in one pass and bounded memory.
 
     Args:
         batches: features (B, D) float32 of all real images.
         count: the number of samples that will be compared with them; sets the size of the floor's draw.
         rng: draws the kept rows and those of the floor.
+        components: project all features on so many principal components of theirs.
 
     Returns:
         moments: over all N rows.
@@ -186,6 +221,7 @@ def reference_statistics(
         floor: min(count, N // 2) rows, drawn at random, are compared with the rest: by FID with the statistics of all
             others, by KID with as many of the others as are kept. A perfect model's samples would score this, up to
             chance and the number of the others.
+        projection: of the features, None without `components`. The floor's images are among those that it is made of.
 
     Holds count + KID_FEATURES rows and a few D x D matrices in memory, whatever N is. Raises UserError for fewer than
     4 rows.
@@ -203,13 +239,16 @@ def reference_statistics(
     if moments is None or moments.count < 4:
         images = 0 if moments is None else moments.count
         raise UserError(f"reference: {images} real images: must be at least 4, two on either side of the floor")
-    rows = reservoir.shuffled()
+    rows, projection = reservoir.shuffled(), None
+    if components is not None:
+        projection = principal_components(moments.mean, moments.covariance, components)
+        rows, moments = projection.rows(rows), projection.moments(moments)
     floor_count = min(count, moments.count // 2)
     held_back = row_moments(rows[:floor_count])
     others = moments - held_back
     fid = frechet_distance(held_back.mean, held_back.covariance, others.mean, others.covariance)
     kid, _ = kernel_distance(rows[:floor_count], rows[floor_count:], seed=0)
-    return moments, rows[:KID_FEATURES], Floor(fid, kid, floor_count)
+    return Statistics(moments, rows[:KID_FEATURES], Floor(fid, kid, floor_count), projection)
 
 
 def _merged(moments: Moments | None, batches: list[NDArray[np.float32]]) -> Moments:

@@ -16,7 +16,7 @@ from ..system.files import write_csv
 from ..system.provenance import commit
 from .features import load_extractor
 from .metrics import frechet_distance, kernel_distance
-from .reference import Reference
+from .reference import Reference, compared_features_hash
 from .sample_archive import read_samples
 
 
@@ -60,10 +60,11 @@ def score_samples(
     if len(images) < 2:
         raise UserError(f"{samples}: 1 image: must be at least 2, a distance needs a covariance")
     extractor = load_extractor(reference.features, weights, device)
-    if extractor.hash != reference.features_hash:
+    expected = compared_features_hash(extractor.hash, reference.features, reference.hash)
+    if expected != reference.features_hash:
         raise UserError(
             f"{reference_file}: {reference.features} with hash {reference.features_hash}: must be built with the "
-            f"features that are used here, {extractor.hash}; run mpdit reference again"
+            f"features that are used here, {expected}; run mpdit reference again"
         )
     features = np.concatenate(list(extractor.batches(with_progress("score", images, len(images)))))
     values = {**record.to_json(), **asdict(score(features, reference)), "commit": commit()}
@@ -71,11 +72,15 @@ def score_samples(
 
 
 def score(features: NDArray[np.float32], reference: Reference) -> Score:
-    """The distances of samples' features (N, D) float32, N >= 2, from the reference's.
+    """The distances of samples' features from the reference's.
+
+    The features are (N, D) float32, N >= 2, as the network gives them; the reference's projection is applied here.
 
     `fid_rank_deficient` tells that N or the reference's count is at most D. A covariance is then singular and the
     Fréchet distance strongly biased, so the kernel distance should decide. Never compare FIDs of different counts.
     """
+    if reference.projection is not None:
+        features = reference.projection.rows(features)
     moments = row_moments(features)
     kid, kid_sd = kernel_distance(features, reference.rows, seed=0) if len(reference.rows) else (None, None)
     smaller_count = moments.count if reference.count is None else min(moments.count, reference.count)

@@ -1,7 +1,7 @@
 """Names of features and metrics as tables and figures print them."""
 
-# The networks whose features are compared. A Fréchet distance is called FID only where the network is Inception.
-FEATURES = {"inception": "Inception", "efficientnet-lite0": "EfficientNet-Lite0"}
+from .features import FEATURES
+
 INCEPTION_NAMES = {"fid": "FID", "kid": "KID"}
 OTHER_NAMES = {"fid": "FD", "kid": "KD"}
 
@@ -14,7 +14,7 @@ def metric_label(features: str, metric: str = "fid") -> str:
     """
     if features == "inception":
         return INCEPTION_NAMES[metric]
-    return f"{metric_name(features, metric)} ({FEATURES[features]})"
+    return f"{metric_name(features, metric)} ({FEATURES[features].label})"
 
 
 def metric_name(features: str, metric: str = "fid") -> str:

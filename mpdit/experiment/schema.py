@@ -146,8 +146,10 @@ class Sampling(Section):
 class Scoring(Section):
     """What samples are compared with, and by which features."""
 
-    features: Literal["efficientnet-lite0", "inception"] = _field(
-        "inception", "inception: FID and KID; efficientnet-lite0: built in and offline, distances named FD and KD"
+    features: Literal["efficientnet-lite0", "efficientnet-lite0-pca64", "inception"] = _field(
+        "inception",
+        "inception: FID and KID; efficientnet-lite0: built in and offline, distances named FD and KD; "
+        "efficientnet-lite0-pca64: the same on 64 principal components of the reference, for which 320 samples suffice",
     )
     weights: Annotated[Text | None, NULL] = _field(
         None, "a local file of torch-fidelity's Inception weights; null: downloaded"

@@ -67,7 +67,11 @@ def test_other_real_images_need_no_classes(digit_reference, digit_data, digit_fo
     ("changes", "options", "line"),
     [
         ({}, {"count": 1}, "--count: 1: must be at least 2"),
-        ({}, {"features": "vgg"}, "features: 'vgg': must be one of efficientnet-lite0, inception"),
+        (
+            {},
+            {"features": "vgg"},
+            "features: 'vgg': must be one of efficientnet-lite0, efficientnet-lite0-pca64, inception",
+        ),
         ({}, {"features": "inception", "weights": "none.pth"}, "weights: none.pth: no such file"),
         ({"resolution": 0}, {}, "data.resolution: "),
         ({"path": "nowhere"}, {}, "data.path: nowhere: no such folder"),

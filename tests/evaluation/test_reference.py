@@ -23,7 +23,7 @@ def rng(seed=0):
 
 def test_statistics_of_a_stream_agree_with_one_shot_float64():
     rows = rng().gamma(2, 1, (2000, 12)).astype(np.float32)
-    moments, _, _ = reference_statistics(batches_of(rows), 100, rng())
+    moments = reference_statistics(batches_of(rows), 100, rng()).moments
     exact = rows.astype(np.float64)
     np.testing.assert_allclose(moments.mean, exact.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(moments.covariance, np.cov(exact, rowvar=False), rtol=1e-9, atol=1e-12)
@@ -32,7 +32,7 @@ def test_statistics_of_a_stream_agree_with_one_shot_float64():
 @pytest.mark.parametrize(("count", "held_back"), [(30, 30), (300, 100)])
 def test_the_floor_compares_held_back_images_with_all_the_others(count, held_back):
     rows = rng().normal(size=(201, 6)).astype(np.float32)
-    _, shuffled, floor = reference_statistics(batches_of(rows), count, rng())
+    _, shuffled, floor, _ = reference_statistics(batches_of(rows), count, rng())
     assert sorted(map(tuple, shuffled)) == sorted(map(tuple, rows))  # all are kept, so both sides are known
     ours, others = shuffled[:held_back], shuffled[held_back:]
     moments = [(x.mean(axis=0), np.cov(x, rowvar=False)) for x in (ours.astype(np.float64), others.astype(np.float64))]
@@ -47,7 +47,7 @@ def test_memory_holds_the_floors_rows_and_those_for_kid_and_no_more(monkeypatch)
     monkeypatch.setattr(Reservoir, "shuffled", lambda reservoir: held.append(shuffled(reservoir)) or held[0])
     monkeypatch.setattr(reference_module, "KID_FEATURES", 50)
     rows = rng().normal(size=(3000, 6)).astype(np.float32)
-    moments, kept_rows, floor = reference_statistics(batches_of(rows), 400, rng())
+    moments, kept_rows, floor, _ = reference_statistics(batches_of(rows), 400, rng())
     assert (moments.count, len(held[0]), len(kept_rows), floor.count) == (3000, 450, 50, 400)
     held_back = {tuple(row) for row in held[0][:400]}
     rest = np.array([row for row in rows if tuple(row) not in held_back], dtype=np.float64)

@@ -14,7 +14,7 @@ def batches_of(rows, size=16):
 def random_reference(**changes) -> Reference:
     """A reference of 40 random rows of 6 features."""
     rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    moments, kept_rows, floor = reference_statistics(batches_of(rows), 10, np.random.default_rng(0))
+    moments, kept_rows, floor, _ = reference_statistics(batches_of(rows), 10, np.random.default_rng(0))
     reference = Reference(
         name="digits",
         hash="a" * 16,
