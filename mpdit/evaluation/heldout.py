@@ -21,7 +21,7 @@ from .heldout_parts import Part
 
 TIMESTEPS = 1000
 QUARTERS = 4  # of the timesteps
-BATCH_SIZE = {"cpu": 256, "cuda": 4096}  # images times draws; on the CPU activations then stay in the cache
+BATCH_SIZE = {"cpu": 256, "cuda": 1024}  # images times draws; on the CPU activations then stay in the cache
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,15 @@ def test_the_hash_changes_with_the_images(digit_reference, digit_data, digit_fol
     assert other.floor.count == 20  # half of them, because there are fewer than twice 30
 
 
+def test_held_out_pictures_are_not_in_the_reference_unless_they_are_named_as_it(digit_reference, digit_data, tmp_path):
+    data = json.dumps({**digit_data, "holdout": 2})  # of four per class
+    assert build_reference(data, tmp_path / "left.npz") == 0
+    assert build_reference(data, tmp_path / "named.npz", reference=digit_data["path"]) == 0
+    left, named = Reference.load(tmp_path / "left.npz"), Reference.load(tmp_path / "named.npz")
+    assert (left.count, named.count) == (20, 40)
+    assert_same(named, Reference.load(digit_reference), ignore=("name", "hash"))
+
+
 def test_other_real_images_need_no_classes(digit_reference, digit_data, digit_folder, tmp_path):
     pictures = sorted(digit_folder.rglob("*.png"), key=lambda path: (path.parent.name, path.name))
     (tmp_path / "flat").mkdir()

@@ -12,13 +12,15 @@ TRAIN = [0] * 8 + [1] * 5 + [2] * 11
 HELDOUT = [0, 1, 2] * 4  # four of each class
 
 
-def test_tuning_and_reporting_images_are_disjoint_halves_of_each_class(tmp_path):
-    heldout = made_up_latents(tmp_path / "heldout", HELDOUT, seed=1)
+@pytest.mark.parametrize("labels", [HELDOUT, sorted(HELDOUT), [0, 1] * 4, [2, 0, 0, 2, 1, 2, 1, 2]])
+def test_tuning_and_reporting_images_are_disjoint_halves_of_each_class(tmp_path, labels):
+    heldout = made_up_latents(tmp_path / "heldout", labels, seed=1)
     parts = parts_of(made_up_latents(tmp_path / "train", TRAIN), heldout)
     tune, report = parts["tune"].rows, parts["report"].rows
-    assert sorted([*tune, *report]) == list(range(12))
-    assert np.bincount(heldout.labels[tune]).tolist() == [2, 2, 2]
-    assert np.bincount(heldout.labels[report]).tolist() == [2, 2, 2]
+    assert sorted([*tune, *report]) == list(range(len(labels)))
+    halves = np.bincount(labels) // 2
+    assert np.array_equal(np.bincount(heldout.labels[tune]), halves)
+    assert np.array_equal(np.bincount(heldout.labels[report]), halves)
 
 
 @pytest.mark.parametrize("per_class", [2, 3, 5])
