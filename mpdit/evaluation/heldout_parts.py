@@ -43,18 +43,20 @@ class Part:
 def parts_of(train: Latents, heldout: Latents) -> Mapping[str, Part]:
     """The three parts, by name, of held-out latents and of the latents that are trained on.
 
-    Image k of the `train` part has the class, the timesteps and the noises of image k of the `report` part, so that the
-    difference of their losses is no matter of chance in these. Raises UserError where the two folders do not belong
-    together.
+    Image k of the `train` part has the class, the timesteps and the noises of image k of the `report` part, which
+    leaves less to chance in the difference of their losses. Raises UserError where the two folders do not belong
+    together, or a part would be empty.
     """
     _check(train, heldout)
     labels = np.array(heldout.labels)
     tunes = (ranks_in_class(labels) + labels) % 2 == 0  # classes with an odd number favor one part in turn
-    report = np.flatnonzero(~tunes)
+    tune, report = np.flatnonzero(tunes), np.flatnonzero(~tunes)
+    if not (len(tune) and len(report)):
+        raise UserError(f"{heldout.folder}: too few held-out images, {len(labels)}; expected at least two per class")
     rows, matches = _training_rows(train, labels, report)
     whitening = train.whitening()
     return {
-        "tune": Part(heldout, np.flatnonzero(tunes), np.flatnonzero(tunes), whitening),
+        "tune": Part(heldout, tune, tune, whitening),
         "report": Part(heldout, report, report, whitening),
         "train": Part(train, rows, matches, whitening),
     }

@@ -72,6 +72,13 @@ def test_images_are_posterior_means_whitened_by_the_training_latents(tmp_path):
         assert labels.tolist() == part.latents.labels[part.rows[1:4]].tolist()
 
 
+@pytest.mark.parametrize("labels", [[0], [1], [0, 2]])
+def test_an_empty_part_is_one_line(tmp_path, labels):
+    heldout = made_up_latents(tmp_path / "heldout", labels, seed=1)
+    with pytest.raises(UserError, match=r"^.*heldout: too few held-out images, \d; expected at least two per class$"):
+        parts_of(made_up_latents(tmp_path / "train", TRAIN), heldout)
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
