@@ -26,7 +26,8 @@ def test_a_trained_run_has_all_its_rows(tmp_path):
     assert run == {
         **{axis.name: a[axis.name] for axis in AXES}, "paper_setting": False, "standard_lr": True, "status": "trained",
         "step": 100, "steps": 100, "loss": 0.5, "parameters": 214272, "images_per_second": 640.0, "seconds": 20.5,
-        "peak_memory_mb": 500.1, "tuning": "given", "tuning_rates": None, "latents": "ab" * 32, "device": "cpu", "threads": 1, "commit": "c0ffee",
+        "peak_memory_mb": 500.1, "tuning": "given", "tuning_rates": None,
+        "latents": "ab" * 32, "device": "cpu", "threads": 1, "commit": "c0ffee",
     }  # fmt: skip
     (scored,) = tables["fid"].to_dict("records")
     assert (scored["run"], scored["protocol"], scored["ema_width"]) == (a["run"], PROTOCOL, "0.05")
