@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..rendering.deciding_metric import TOO_FEW_SAMPLES
 from ..rendering.figures import magnitudes, over_training, probes, samples, score_curves
 from ..rendering.registry import ArtifactData, figure
 
@@ -16,7 +17,7 @@ USUAL_WIDTH = 0.05  # the EMA width of the paper's samples
 
 # Sentences that several captions share.
 SEEDS = "Lines are means over seeds, shaded from the lowest to the highest seed."
-METRICS = "Where there are fewer samples than features, KID is the one to go by."
+METRICS = f"Where there are {TOO_FEW_SAMPLES}, KID is the one to go by."
 OTHER_FEATURES = (
     "Gray: real images compared with real images. Distances on features other than Inception's are called FD and KD."
 )
@@ -158,7 +159,7 @@ def learning_rate(data: ArtifactData) -> Figure:
     experiments=("ema_width",),
     reads=("runs", "fid"),
     caption=f"FID (left) and KID (right) by the width of the EMA, reconstructed after training. {SEEDS} A star marks "
-    "the best width of a configuration, by the metric that decides (KID where there are fewer samples than features). "
+    f"the best width of a configuration, by the metric that decides (KID where there are {TOO_FEW_SAMPLES}). "
     "Where there are several sampling seeds, it is chosen on the first and the others are shown, so that the choice "
     f"does not flatter the result. Dotted: the width used elsewhere. {OTHER_FEATURES}",
 )

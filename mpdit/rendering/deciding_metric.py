@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ..experiment import features
 from ..experiment.metric_names import metric_label, metric_name
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TOO_FEW_SAMPLES = "fewer than five samples per feature"  # in words, for `has_too_few_samples`
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,18 @@ class ScoreMetric:
         return self.column == "kid"
 
 
-def has_fewer_samples_than_features(scores: pd.DataFrame) -> bool:
-    """Whether any of these rows of fid.csv has a Fréchet distance that is biased for lack of samples."""
-    return bool(scores["fid_rank_deficient"].eq(True).any())
+def has_too_few_samples(scores: pd.DataFrame) -> bool:
+    """Whether any of these rows of fid.csv has too few samples, or real images, for its Fréchet distance to decide."""
+    smaller = scores[["count", "reference_count"]].min(axis="columns")
+    pairs = zip(smaller, scores["features"], strict=True)
+    return any(features.deciding_metric(count, features.FEATURES[name].dimension) == "kid" for count, name in pairs)
 
 
 def deciding_metric(scores: pd.DataFrame) -> ScoreMetric:
     """The metric to judge these rows of fid.csv by, all on the same features.
 
-    It is the kernel distance where there are fewer samples than features and there is a kernel distance at all, and the
-    Fréchet distance otherwise.
+    It is the kernel distance where there are too few samples for the Fréchet distance (`features.deciding_metric`) and
+    there is a kernel distance at all, and the Fréchet distance otherwise.
     """
-    kernel = has_fewer_samples_than_features(scores) and bool(scores["kid"].notna().any())
+    kernel = has_too_few_samples(scores) and bool(scores["kid"].notna().any())
     return ScoreMetric("kid" if kernel else "fid", scores["features"].iloc[0])

@@ -11,7 +11,7 @@ from ..results import summary
 from ..results.summary import NAN, StatusCounts
 from . import number_format as fmt
 from .changes import NO_CHANGE, Change
-from .deciding_metric import has_fewer_samples_than_features
+from .deciding_metric import TOO_FEW_SAMPLES, has_too_few_samples
 from .names import modulation_name
 from .protocol_words import shared_protocol
 from .table_format import Table
@@ -239,10 +239,8 @@ def score_notes(rows: pd.DataFrame, bold: str) -> list[str]:
         )
     if scored["sampling_seeds"].max() > 1:
         notes.append("The score of a seed is its mean over sampling seeds.")
-    if has_fewer_samples_than_features(scored):
-        notes.append(
-            "There are fewer samples than features: the Fréchet distance is biased upward, the kernel distance is not."
-        )
+    if has_too_few_samples(scored):
+        notes.append(f"There are {TOO_FEW_SAMPLES}: the Fréchet distance is biased upward, the kernel distance is not.")
     if scored["fid_floor"].notna().any():
         notes.append(
             "Real images: the score of that many real images against the others, which a perfect model would reach."

@@ -5,7 +5,13 @@ import pandas as pd
 from helpers.made_up_runs import entry, frames
 from mpdit.experiment.columns import COST, MAGNITUDES
 
-INCEPTION = {"features": "inception", "features_hash": "1c", "fid_rank_deficient": False, "count": 10_000}
+INCEPTION = {
+    "features": "inception",
+    "features_hash": "1c",
+    "fid_rank_deficient": False,
+    "count": 10_000,
+    "reference_count": 50_000,
+}
 SITES = {"stream": ("activation", "residual"), "mlp input": ("activation", "mlp_input"), "weights": ("weight", "all")}
 MEASURED = {"model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift"}
 

@@ -15,6 +15,7 @@ from helpers.made_up_runs import (
     write_run,
 )
 from helpers.made_up_scores import modulations, one_seed, runs_of_e
+from helpers.made_up_studies import INCEPTION
 
 from mpdit.experiment.columns import AGGREGATES, COST, FID, HELDOUT, HELDOUT_IMAGES, RUNS, SCHEMAS
 from mpdit.paper.tables import table1, table2, table3, table4
@@ -86,7 +87,7 @@ def test_one_seed_ranks_nothing():
         "Protocol: ddpm sampler, 50 sampling steps, guidance 1, 1,000 samples, EMA width 0.05, snapshot of step 100, "
         "efficientnet-lite0 features, reference mnist8, 5,000 real images. Lower is better."
     ) in notes
-    assert "fewer samples than features" in notes
+    assert "fewer than five samples per feature" in notes
     assert "on a processor" in notes
 
 
@@ -266,10 +267,10 @@ def test_plain_weights_are_a_protocol_of_their_own():
 
 
 def test_only_inception_features_are_called_fid():
-    data = frames((entry("A"), "trained", [{"features": "inception", "fid_rank_deficient": False}]))
+    data = frames((entry("A"), "trained", [INCEPTION]))
     table = table1(data)
     assert list(table.header[7:9]) == ["FID", "KID ×10³"]
-    assert "fewer samples" not in " ".join(table.notes)
+    assert "fewer than five samples" not in " ".join(table.notes)
     both = frames((entry("A"), "trained", [{}, {"features": "inception", "features_hash": "1"}]))
     assert {"FID or FD", "features"} <= set(table1(both).header)
     assert set(table1(both).frame["metric"]) == {"FID", "FD (EfficientNet-Lite0)"}

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from ...results import significance, summary
-from ..deciding_metric import ScoreMetric, deciding_metric, has_fewer_samples_than_features
+from ..deciding_metric import ScoreMetric, deciding_metric, has_too_few_samples
 from ..protocol_words import shared_protocol
 from .ema_widths import at_best_widths, at_fixed_width, scores_by_seed
 from .evidence import (
@@ -55,7 +55,7 @@ def by_protocol(scores: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def score(ours: Side, base: Side, difference: Difference, fid_only: bool = False) -> Quantity:
     """The score of `ours` relative to that of `base`, by seed: the logarithm of the ratio, or the difference in points.
 
-    The metric is KID where there are fewer samples than features, and FID otherwise. `fid_only`: the claim is about the
+    The metric is KID where there are too few samples for FID, and FID otherwise. `fid_only`: the claim is about the
     size of a difference in FID, which neither KID nor the distance of other features can settle.
     """
     return partial(_score, ours, base, difference, fid_only)
@@ -124,11 +124,11 @@ def _what_could_decide(values: Sequence[float], metric: ScoreMetric, scores: pd.
     """What it would take for scores of this kind to decide the claim; empty if these can."""
     if any(map(math.isnan, values)):
         return f"more samples: {metric.label} is not above zero, so it has no ratio"
-    if not metric.is_kernel_distance and has_fewer_samples_than_features(scores):
-        return f"more samples than features, or a kernel distance as well: {metric.label} is biased"
+    if not metric.is_kernel_distance and has_too_few_samples(scores):
+        return f"five samples per feature, or a kernel distance as well: {metric.label} is biased"
     if fid_only and metric != ScoreMetric("fid", "inception"):
         return (
-            "FID, with Inception's features and more samples than features: "
+            "FID, with Inception's features and at least 10,000 samples: "
             f"{metric.label} cannot decide the size of a difference in FID"
         )
     return ""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .. import number_format as fmt
+from ..deciding_metric import TOO_FEW_SAMPLES
 from ..names import joined
 from ..registry import ArtifactData, Claim, Unit
 from ..table_format import Table
@@ -168,8 +169,7 @@ def _notes(every: Sequence[Verdict]) -> list[str]:
         )
     if any(finding.metric and finding.metric.is_kernel_distance for finding in findings):
         notes.append(
-            "Where there are fewer samples than features the kernel distance decides, since the Fréchet distance is "
-            "biased."
+            f"Where there are {TOO_FEW_SAMPLES} the kernel distance decides, since the Fréchet distance is biased."
         )
     if any(verdict.within_sampling_error for verdict in every):
         notes.append(

@@ -14,7 +14,7 @@ from ...experiment.metric_names import metric_label
 from ...results import summary
 from .. import style
 from ..axes import add_headroom, points, positive_axis, step_axis
-from ..deciding_metric import deciding_metric, has_fewer_samples_than_features
+from ..deciding_metric import TOO_FEW_SAMPLES, deciding_metric, has_too_few_samples
 from ..lines import (
     Line,
     Panel,
@@ -225,10 +225,8 @@ def _score_notes(fid: pd.DataFrame) -> list[str]:
     if fid.empty:
         return []
     notes = [f"Protocol: {shared_protocol(fid)}. Lower is better."]
-    if has_fewer_samples_than_features(fid):
-        notes.append(
-            "There are fewer samples than features: the Fréchet distance is biased, the kernel distance decides."
-        )
+    if has_too_few_samples(fid):
+        notes.append(f"There are {TOO_FEW_SAMPLES}: the Fréchet distance is biased, the kernel distance decides.")
     return notes
 
 

@@ -87,7 +87,7 @@ def test_with_fewer_samples_than_features_and_no_kid_nothing_is_decided():
     runs = [*seeds("A", *[deficient(80.0, math.nan)] * 3), *seeds("E", *[deficient(60.0, math.nan)] * 3)]
     row = judged_alone("preservation", *runs)
     assert (row["verdict"], row["metric"]) == ("undecided", "FID")
-    assert row["decides"] == "more samples than features, or a kernel distance as well: FID is biased"
+    assert row["decides"] == "five samples per feature, or a kernel distance as well: FID is biased"
 
 
 def test_other_features_cannot_decide_the_size_of_a_difference_in_fid():
