@@ -112,6 +112,13 @@ def tables(benchmark):
     return tables
 
 
+def test_the_page_shows_the_tables_of_the_benchmark(benchmark):
+    page = (SCRIPT.parents[1] / "docs" / "explanation" / "power.md").read_text()
+    rows = [line.strip("| ").split(" | ")[0] for line in page.splitlines() if line.startswith("| ")]
+    assert {scenario.name for scenario in benchmark.SCENARIOS} <= set(rows)
+    assert {f"{effect:g}" for effect in benchmark.EFFECTS} <= set(rows)
+
+
 @pytest.mark.slow
 def test_no_kind_of_study_errs_more_often_than_it_may(benchmark, tables):
     shares = {name: list(map(float, cells)) for name, cells in tables[0].items() if name not in ("seeds", "---")}
