@@ -3,21 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.projects import TINY, jobs, make_project, runs, snakemake, tiny_study, write_config
+from helpers.projects import STEPS, TINY, jobs, make_project, runs, snakemake, tiny_study, write_config
 
 from mpdit.data.latents import Latents
 
 pytestmark = pytest.mark.slow
 
 HELDOUT = {**tiny_study(data={"holdout": 4}), "heldout": {"snapshots": 2}}
-LOSSES, IMAGES = "results/heldout.csv", "results/heldout_images.csv"
+LOSSES, IMAGES, TABLE = "results/heldout.csv", "results/heldout_images.csv", "results/table1.csv"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project in which the held-out losses have been measured and aggregated."""
+    """A project in which the held-out losses have been measured and aggregated, and Table 1 has been made."""
     project = make_project(tmp_path_factory.mktemp("heldout") / "project", HELDOUT)
-    snakemake(project, LOSSES)
+    snakemake(project, LOSSES, TABLE)
     return project
 
 
@@ -43,8 +43,16 @@ def test_no_held_out_picture_is_trained_on_or_in_the_reference(project):
     assert set(fid["reference_count"]) == {260}
 
 
+def test_the_table_and_its_figures_show_held_out_losses(project):
+    table, losses = pd.read_csv(project / TABLE), pd.read_csv(project / LOSSES)
+    shown = losses[(losses["part"] == "report") & (losses["ema_width"] == 0.05) & (losses["step"] == STEPS)]
+    ours = table[table["config"].isin(["A", "E"])]["heldout_loss_mean"]
+    assert sorted(ours.dropna()) == pytest.approx(sorted(shown["loss"]), rel=1e-4)
+    assert (project / "results/figures/heldout_loss.png").exists()
+
+
 def test_another_number_of_draws_measures_again_and_trains_nothing(project):
-    assert jobs(project, LOSSES) == {}
+    assert jobs(project, LOSSES, TABLE) == {}
     write_config(project, {**HELDOUT, "heldout": {"snapshots": 2, "draws": 40}})
     try:
         assert jobs(project, LOSSES) == {"heldout": 2, "aggregate_all": 1}
