@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..experiment.columns import HELDOUT_AGGREGATES
 from ..rendering.claims.accounting import parameters, step_time
 from ..rendering.claims.evidence import Side
 from ..rendering.claims.rates import best_rates
@@ -130,7 +131,8 @@ claim(
     title="Verdicts",
     section="Claims",
     experiments=(),
-    reads=("runs", "fid", "magnitudes", "cost"),
+    reads=("runs", "fid", "magnitudes", "cost", "settings"),
+    reads_optional=HELDOUT_AGGREGATES,
     caption="The paper's claims, and what the runs of this study say about them.",
 )
 def claims(data: ArtifactData) -> Table:

@@ -9,6 +9,7 @@ from ..experiment.columns import SCHEMAS
 from ..results.tables import read_table
 from ..system.errors import UserError
 from . import style, table_format
+from .claims.settings import read_settings
 from .registry import Artifact, ArtifactData
 
 
@@ -31,6 +32,8 @@ def read(
             if runs is None:
                 raise UserError(f"--runs: missing: {artifact.name} shows samples, which are in the folder of runs")
             data[name] = Path(runs)
+        elif name == "settings":
+            data[name] = read_settings(folder)
         elif name == "cost" and cost is None and not (folder / "cost.csv").exists():
             data[name] = None
         else:

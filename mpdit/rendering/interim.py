@@ -95,7 +95,9 @@ def _render(artifact: Artifact, data: Path, cost: Path | None, runs: Path, outpu
     for file in files:
         file.unlink(missing_ok=True)
     try:
-        render(_marked(artifact, notice), read(artifact, data, cost, runs), files[0])
+        tables = read(artifact, data, cost, runs)
+        tables["interim"] = True
+        render(_marked(artifact, notice), tables, files[0])
     except UserError as error:
         return Problem(str(error), is_defect=False)
     except Exception as error:  # a defect in one figure must not cost the reader all the others

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from ..experiment.columns import AGGREGATES, HELDOUT_AGGREGATES
 from ..experiment.published import published_setting
+from ..system.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .claims.evidence import Finding, Study
+    from .claims.settings import StudySettings
 
 __all__ = [
     "ARTIFACTS", "CLAIMS", "INTRODUCTIONS", "Artifact", "ArtifactData", "Claim", "claim", "figure", "goals",
-    "introduction", "published_setting", "table",
+    "introduction", "published_setting", "require_claims", "table",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -42,6 +44,8 @@ class ArtifactData(TypedDict, total=False):
     heldout: pd.DataFrame
     heldout_images: pd.DataFrame
     cost: pd.DataFrame | None  # None: step times were not measured
+    settings: StudySettings  # from plan.json and study-lock.json
+    interim: bool  # whether runs of the study are missing, so that nothing is decided
     samples: Path  # the folder of run folders, which hold the samples.npz of the scored runs
 
 
@@ -175,6 +179,14 @@ def claim(
     made = Claim(name, sentence, quantity, unit, low, high, published, reason)
     _add(CLAIMS, made)
     return made
+
+
+def require_claims(names: Collection[str]) -> None:
+    """Raise UserError for a primary claim of the configuration that is not registered."""
+    unknown = [name for name in names if name not in CLAIMS]
+    if unknown:
+        known = f"one of {', '.join(CLAIMS)}" if CLAIMS else "none, since no claim is registered"
+        raise UserError(f"claims.primary: unknown claim {unknown[0]!r}; expected {known}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

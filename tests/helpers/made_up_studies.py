@@ -17,11 +17,12 @@ MEASURED = {"model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift"}
 
 
 def run(config, seed, *scores, status="trained", **axes) -> tuple:
-    """A run for `made_up_runs.frames`. A score is a FID at width 0.05 and sampling seed 0, or a mapping of columns."""
+    """A run for `made_up_runs.frames`. A score is a FID at width 0.05, or a mapping of columns. Sampling seeds are
+    paired."""
     rows = []
     for score in scores:
         row = INCEPTION | (score if isinstance(score, dict) else {"fid": score})
-        width, sampling_seed = row.setdefault("ema_width", 0.05), row.get("sampling_seed", 0)
+        width, sampling_seed = row.setdefault("ema_width", 0.05), row.setdefault("sampling_seed", seed)
         rows.append({"protocol": f"{row['count']}-{width}-{row.get('step', 100)}-{sampling_seed}", **row})
     return entry(config, seed, **axes), status, rows
 

@@ -29,7 +29,8 @@ def test_registered_artifacts_say_what_they_read():
     for name, artifact in ARTIFACTS.items():
         assert artifact.name == name
         assert artifact.kind in ("table", "figure")
-        assert set(artifact.reads) <= {*SCHEMAS, "samples"}
+        assert set(artifact.reads) <= {*SCHEMAS, "samples", "settings"}
+        assert set(artifact.reads_optional) <= set(SCHEMAS)
         assert artifact.caption.endswith(".")
 
 

@@ -17,7 +17,7 @@ def read_by(name):
     """The plan of the runs of an artifact, then the aggregates that it reads; `samples` are the images of these runs."""
     block, subjects = BLOCK[name], ARTIFACTS[name].reads
     folder = "results" if block is None else f"results/experiments/{block}"
-    files = [f"{folder}/{subject}.csv" for subject in subjects if subject not in ("samples", "cost")]
+    files = [f"{folder}/{subject}.csv" for subject in subjects if subject not in ("samples", "cost", "settings")]
     files += [f"{folder}/{subject}.csv" for subject in ARTIFACTS[name].reads_optional if subject in AGGREGATES]
     if "cost" in subjects:
         files.append("results/cost.csv")

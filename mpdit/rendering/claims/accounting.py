@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ...results.estimates import Estimate
 from ..names import modulation_name
 from .evidence import Finding, Side, Study
 
@@ -31,7 +32,7 @@ def _parameters(ours: Side, base: Side, study: Study, model: str, data: str) -> 
         numbers.append(float(counts[0]))
     ratio = math.log(numbers[0] / numbers[1])
     setting = f"{ours.words} ({numbers[0]:,.0f}) vs. {modulation_name(base.modulation)} ({numbers[1]:,.0f})"
-    return [Finding("parameters", setting, interval=(ratio, ratio, ratio))]
+    return [Finding("parameters", setting, interval=(ratio, ratio, ratio), estimate=Estimate.exact(ratio))]
 
 
 def step_time(config: str, form: str) -> Quantity:
@@ -58,6 +59,7 @@ def _step_time(config: str, form: str, study: Study, model: str, data: str) -> l
             "step time",
             f"{config} vs. A, scale + shift, {form} form; on {row['device']}, {row['rounds']:.0f} rounds",
             interval=(estimate, low, high),
+            estimate=Estimate.from_interval(estimate, low, high, int(row["rounds"])),
             needs="more rounds on a quiet machine",
         )
     ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 USUAL_WIDTH = "0.05"  # the one to compare at where there are several and none is chosen
 
 Column = tuple[str, int]  # EMA width and sampling seed
-Pairs = dict[int, list[tuple[float, float]]]  # training seed: scores of both sides, one pair per sampling seed
+Pairs = dict[int, dict[int, tuple[float, float]]]  # training seed: sampling seed: scores of both sides
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,19 @@ def at_fixed_width(first: pd.DataFrame, second: pd.DataFrame) -> PairedScores:
     columns = [(column, column) for column in shared if column[0] == width]
     pairs = {seed: _pairs(first, second, seed, columns) for seed in first.index.intersection(second.index)}
     return PairedScores(width, {seed: pair for seed, pair in pairs.items() if pair})
+
+
+def at_own_widths(first: pd.DataFrame, second: pd.DataFrame) -> PairedScores:
+    """Pairs with each side at the only width that it has, which tuning has chosen. Without one there are no pairs."""
+    widths = [sorted({width for width, _ in _columns(side)}) for side in (first, second)]
+    if any(len(own) != 1 for own in widths):
+        return PairedScores("", {})
+    (ours,), (theirs,) = widths
+    seeds = sorted({seed for _, seed in _columns(first)} & {seed for _, seed in _columns(second)})
+    columns = [((ours, seed), (theirs, seed)) for seed in seeds]
+    pairs = {seed: _pairs(first, second, seed, columns) for seed in first.index.intersection(second.index)}
+    words = " and ".join(dict.fromkeys((ours, theirs)))
+    return PairedScores(f"{words}, tuned", {seed: pair for seed, pair in pairs.items() if pair})
 
 
 def usual_or_only_width(widths: set[str]) -> str:
@@ -88,8 +101,8 @@ def _columns(scores: pd.DataFrame) -> list[Column]:
 
 def _pairs(
     first: pd.DataFrame, second: pd.DataFrame, seed: int, columns: Sequence[tuple[Column, Column]]
-) -> list[tuple[float, float]]:
-    """Scores of both sides of a training seed, by pairs of columns. Pairs with a missing score are left out."""
+) -> dict[int, tuple[float, float]]:
+    """Scores of both sides of a training seed by sampling seed. Pairs with a missing score are left out."""
     ours, theirs = first.loc[seed].to_dict(), second.loc[seed].to_dict()
-    pairs = [(float(ours[own]), float(theirs[other])) for own, other in columns]
-    return [pair for pair in pairs if not any(map(math.isnan, pair))]
+    pairs = {own[1]: (float(ours[own]), float(theirs[other])) for own, other in columns}
+    return {sampling_seed: pair for sampling_seed, pair in pairs.items() if not any(map(math.isnan, pair))}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ...results.estimates import Estimate
 from ..deciding_metric import ScoreMetric
 from ..names import modulation_name
 from ..number_format import rate
@@ -19,9 +20,11 @@ from ..number_format import rate
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ...results.rate_sweeps import Scores
+
     Curves = Mapping[str, Mapping[str, pd.Series]]  # name of a curve: run: values by step
 
-Kind = Literal["score", "best rates", "parameters", "step time", "magnitude"]
+Kind = Literal["score", "held-out loss", "best rates", "parameters", "step time", "magnitude"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Study:
     final_scores: pd.DataFrame  # `scores.final_scores`
     curves: Curves  # `traces.curves`
     cost: pd.DataFrame | None  # cost.csv; None if it was not measured
+    heldout: pd.DataFrame | None = None  # heldout.csv and heldout_images.csv; None if no pictures are held out
+    heldout_images: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,12 @@ class Finding:
     kind: Kind | None = None
     setting: str = ""
     values: tuple[float, ...] = ()  # one per seed; infinite where one of the two runs diverged, the worst outcome
-    interval: tuple[float, float, float] | None = None  # instead of values: estimate, low, high; equal if counted
+    estimate: Estimate | None = None  # what is tested, where it is not just the mean of `values`
+    interval: tuple[float, float, float] | None = None  # instead of values: estimate, low, high
+    sweeps: tuple[Scores, Scores] | None = None  # behind an interval of best rates: what is tested
     seeds: int = 0  # behind the interval; 0: it does not come from seeds
+    divergences: tuple[int, int, int, int] | None = None  # diverged and all runs, of each side; None where all trained
+    withheld: str = ""  # why no verdict is given whatever the values are; empty where one is
     missing: str = ""  # there is no finding: what would have to be run
     needs: str = ""  # the finding cannot decide: what could
     metric: ScoreMetric | None = None
@@ -53,6 +62,15 @@ class Finding:
     sampling_seeds: int = 0
     fixed_width: str = ""  # for comparison, the same width on both sides
     fixed: tuple[float, ...] = ()  # one per seed, at the fixed width
+
+    @property
+    def tested(self) -> Estimate | None:
+        """The estimate with its error; None where there is none, as for a single seed or where a run diverged."""
+        if self.estimate is not None:
+            return self.estimate
+        if len(self.values) > 1 and all(map(math.isfinite, self.values)):
+            return Estimate.over_seeds(self.values)
+        return None
 
     @property
     def metric_label(self) -> str:
@@ -97,6 +115,37 @@ def runs_of_side(study: Study, model: str, data: str, side: Side) -> SideRuns:
         return SideRuns(side, of_config.iloc[:0], f"a rate for Config {config} under learning_rates: it has several")
     members = of_config[of_config["lr"].isin(rates)]
     return SideRuns(side, members, "" if len(members) else f"runs of {side.words}")
+
+
+NOT_TUNED = {
+    "edge": "its search ended at an edge",
+    "horizon": "its rate was tuned for another number of steps",
+    "other": "its rate was tuned for other data or another recipe, or is not the one that tuning found",
+    "given": "its rate was given, not tuned",
+}
+
+
+def not_tuned(*sides: SideRuns) -> str:
+    """Which sides have a rate that was not tuned, and why; empty if there are none.
+
+    A side at the rate of another configuration is not meant to be tuned.
+    """
+    words = []
+    for side in sides:
+        kinds = [kind if isinstance(kind, str) else "given" for kind in side.runs["tuning"].unique()]
+        reasons = [NOT_TUNED[kind] for kind in kinds if kind in NOT_TUNED and not side.side.rate_of]
+        words += [f"{side.side.words} is not tuned: {reason}" for reason in reasons]
+    return "; ".join(dict.fromkeys(words))
+
+
+def divergences(first: SideRuns, second: SideRuns) -> tuple[int, int, int, int] | None:
+    """The number of runs of each side that diverged, and of those that have ended; None if none diverged."""
+    counts = []
+    for side in (first, second):
+        statuses = list(side.runs["status"])
+        diverged = statuses.count("diverged")
+        counts += [diverged, diverged + statuses.count("trained")]
+    return (counts[0], counts[1], counts[2], counts[3]) if counts[0] + counts[2] else None
 
 
 def what_is_missing(*sides: SideRuns) -> str:

@@ -13,16 +13,14 @@ from ..deciding_metric import ScoreMetric, deciding_metric
 from ..names import joined
 from ..number_format import rate
 from ..protocol_words import shared_protocol
-from .ema_widths import USUAL_WIDTH, usual_or_only_width
+from .ema_widths import USUAL_WIDTH
 from .evidence import Finding, Side, SideRuns, Study, unfinished_words
-from .scores import by_protocol
+from .scores import by_protocol, scores_by_rate
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..registry import Quantity
-
-Scores = dict[float, dict[int, float]]  # learning rate: seed: score
 
 
 def best_rates(ours: str, base: str) -> Quantity:
@@ -42,7 +40,7 @@ def _best_rates(ours: str, base: str, study: Study, model: str, data: str) -> li
     findings = []
     for rows in by_protocol(own):
         metric = deciding_metric(rows)
-        first, second = (Sweep(side.side.config, _scores_by_rate(rows, side.runs, metric)) for side in sides)
+        first, second = (Sweep(side.side.config, scores_by_rate(rows, side.runs, metric)) for side in sides)
         if all(sweep.scores and sweep.shared_seeds for sweep in (first, second)):
             findings.append(_rate_ratio(first, second, metric, rows))
     return findings or [
@@ -55,7 +53,7 @@ class Sweep:
     """Scores of a configuration at several learning rates; infinite where a run diverged."""
 
     config: str
-    scores: Scores
+    scores: dict[float, dict[int, float]]  # learning rate: seed: score
 
     @property
     def shared_seeds(self) -> set[int]:
@@ -71,30 +69,8 @@ class Sweep:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest rate that may be the best, with 97.5 % confidence.
-
-        A best rate at an end of the sweep leaves the interval open there (0 or infinity): a better one may lie beyond.
-        """
-        may_be_best = rate_sweeps.maybe_best(self.scores, LEVEL / 2)
-        low, high = min(may_be_best), max(may_be_best)
-        return (0.0 if low == min(self.scores) else low), (math.inf if high == max(self.scores) else high)
-
-
-def _scores_by_rate(scores: pd.DataFrame, runs: pd.DataFrame, metric: ScoreMetric) -> Scores:
-    """Scores at the usual EMA width by rate and seed, on the sampling seeds that all runs share."""
-    rows = scores[scores["run"].isin(runs["run"])]
-    rows = rows[rows["ema_width"] == usual_or_only_width(set(rows["ema_width"]))]
-    sampling_seeds = rows.groupby("run")["sampling_seed"].agg(set)
-    if not sampling_seeds.size:
-        return {}
-    rows = rows[rows["sampling_seed"].isin(set.intersection(*sampling_seeds))]
-    means = rows.groupby(["lr", "seed"], as_index=False)[metric.column].mean()
-    by_rate: Scores = {}
-    for lr, seed, mean in means.to_numpy().tolist():
-        by_rate.setdefault(lr, {})[int(seed)] = mean
-    for lr, seed in runs.loc[runs["status"] == "diverged", ["lr", "seed"]].itertuples(index=False):
-        by_rate.setdefault(lr, {})[seed] = math.inf
-    return dict(sorted(by_rate.items())) if len(by_rate) > 1 else {}
+        """The grid points around those that may be the best with 97.5 % confidence; 0 or infinite beyond the sweep."""
+        return rate_sweeps.widened(rate_sweeps.maybe_best(self.scores, LEVEL / 2), list(self.scores))
 
 
 def _rate_ratio(ours: Sweep, base: Sweep, metric: ScoreMetric, scores: pd.DataFrame) -> Finding:
@@ -109,13 +85,13 @@ def _rate_ratio(ours: Sweep, base: Sweep, metric: ScoreMetric, scores: pd.DataFr
         )
         if bound in (0.0, math.inf)
     ]
-    low = ours.bounds[0] / base.bounds[1] if base.bounds[1] else 0.0
-    high = ours.bounds[1] / base.bounds[0] if base.bounds[0] else math.inf
+    low, high = rate_sweeps.log_ratio_range(ours.scores, base.scores, LEVEL)
     swept = "; ".join(f"{sweep.config} at {', '.join(map(rate, sweep.scores))}" for sweep in sweeps)
     return Finding(
         kind="best rates",
         setting=f"{swept}; best rates {' and '.join(rate(sweep.best) for sweep in sweeps)}",
-        interval=(math.log(ours.best / base.best), math.log(low) if low > 0 else -math.inf, math.log(high)),
+        interval=(math.log(ours.best / base.best), low, high),
+        sweeps=(ours.scores, base.scores),
         seeds=min(len(sweep.shared_seeds) for sweep in sweeps),
         needs=" and ".join(open_ends),
         metric=metric,

@@ -7,19 +7,24 @@ images were sampled and scored.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
 from ...results import significance, summary
+from ...results.estimates import Estimate
 from ..deciding_metric import ScoreMetric, deciding_metric, has_too_few_samples
+from ..number_format import rate
 from ..protocol_words import shared_protocol
-from .ema_widths import at_best_widths, at_fixed_width, scores_by_seed
+from .ema_widths import at_best_widths, at_fixed_width, at_own_widths, scores_by_seed, usual_or_only_width
 from .evidence import (
     Finding,
     Side,
     SideRuns,
     Study,
+    divergences,
+    not_tuned,
     runs_of_side,
     seeds_words,
     setting_words,
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from ..registry import Quantity
 
 Difference = Literal["ratio", "points"]
+BySeed = Mapping[int, Mapping[int, float]]  # training seed: sampling seed: difference
 
 
 def final_scores(runs: pd.DataFrame, fid: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +76,7 @@ def _score(
     if set(first.runs["run"]) == set(second.runs["run"]):
         return [Finding(missing=f"runs of {ours.words} at a rate of its own")]
     own = study.final_scores[study.final_scores["run"].isin([*first.runs["run"], *second.runs["run"]])]
-    findings = [_finding(first, second, difference, fid_only, rows) for rows in by_protocol(own)]
+    findings = [_finding(study, first, second, difference, fid_only, rows) for rows in by_protocol(own)]
     if not any(findings):
         missing = f"scores at the last step on the same seeds{unfinished_words(first, second)}"
         return [Finding(setting=setting_words(first, second), missing=missing)]
@@ -78,7 +84,7 @@ def _score(
 
 
 def _finding(
-    first: SideRuns, second: SideRuns, difference: Difference, fid_only: bool, scores: pd.DataFrame
+    study: Study, first: SideRuns, second: SideRuns, difference: Difference, fid_only: bool, scores: pd.DataFrame
 ) -> Finding | None:
     """What the scores of one protocol say; None if there is no seed that both sides have."""
     metric = deciding_metric(scores)
@@ -90,26 +96,141 @@ def _finding(
     fixed = at_fixed_width(ours, theirs)
     scored = fixed.pairs or set(ours.index) & set(theirs.index)
     chosen = at_best_widths(ours, theirs, [seed for seed in seeds if seed in scored])
-    best = chosen or fixed
+    best = chosen or (fixed if fixed.pairs else at_own_widths(ours, theirs))
     if not best.pairs and not infinite:
         return None
-    values = [_difference(pairs, difference, metric) for pairs in best.pairs.values()]
-    by_sampling_seed = [[_difference([pair], difference, metric) for pair in pairs] for pairs in best.pairs.values()]
+    by_seed = {
+        seed: {sampling_seed: _difference([pair], difference, metric) for sampling_seed, pair in pairs.items()}
+        for seed, pairs in best.pairs.items()
+    }
+    values = [_difference(list(pairs.values()), difference, metric) for pairs in best.pairs.values()]
     needs = _what_could_decide(values, metric, scores, fid_only)
+    beaten = [_beaten(side, study, scores) for side in (first, second)]
     return Finding(
         kind="score",
         setting=setting_words(first, second) + seeds_words(len(values) + len(infinite), first, second),
         values=(*values, *infinite),
+        estimate=None if infinite or needs else with_shared_sampling(values, by_seed),
+        divergences=divergences(first, second),
+        withheld="; ".join(filter(None, (not_tuned(first, second), *beaten, _one_sampling_seed(by_seed)))),
         needs=needs,
         metric=metric,
         protocol=shared_protocol(scores, leave_out=("ema_width",)),
         ema_width=best.widths,
         widths_chosen=chosen is not None,
-        sampling_error=math.nan if needs else significance.sampling_error(by_sampling_seed),
-        sampling_seeds=min(map(len, by_sampling_seed), default=0),
+        sampling_error=math.nan if needs else sampling_error(by_seed),
+        sampling_seeds=min(map(len, by_seed.values()), default=0),
         fixed_width=fixed.widths if fixed.pairs else "",
-        fixed=tuple(_difference(pairs, difference, metric) for pairs in fixed.pairs.values()),
+        fixed=tuple(_difference(list(pairs.values()), difference, metric) for pairs in fixed.pairs.values()),
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sampling seeds
+
+
+def _shared_sampling_seeds(by_seed: BySeed) -> list[int]:
+    """The sampling seeds that several training seeds share; none where each has seeds of its own."""
+    used = [sampling_seed for own in by_seed.values() for sampling_seed in own]
+    return sorted({sampling_seed for sampling_seed in used if used.count(sampling_seed) > 1})
+
+
+def _one_sampling_seed(by_seed: BySeed) -> str:
+    """Why nothing can be said where all training seeds share one sampling seed; empty where they do not."""
+    if len(_shared_sampling_seeds(by_seed)) != 1:
+        return ""
+    return (
+        "all training seeds share one sampling seed, whose error no number of them averages out: set sampling.seeds to "
+        "paired, or to several"
+    )
+
+
+def sampling_error(by_seed: BySeed) -> float:
+    """Half-width of the interval due to sampling seeds alone; NaN where no training seed has several."""
+    return significance.sampling_error([list(own.values()) for own in by_seed.values()])
+
+
+def with_shared_sampling(values: Sequence[float], by_seed: BySeed) -> Estimate | None:
+    """The mean over training seeds. Where these share sampling seeds, the error of those is added in quadrature.
+
+    Paired sampling seeds differ from one training seed to the next, so that their error is part of the spread already.
+    """
+    if len(values) < 2:
+        return None
+    estimate = Estimate.over_seeds(values)
+    shared = _shared_sampling_seeds(by_seed)
+    if len(shared) < 2:
+        return estimate
+    means = [fmean(own[seed] for own in by_seed.values() if seed in own) for seed in shared]
+    return estimate.with_error(stdev(means) / math.sqrt(len(means)), len(means) - 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The rate of a side
+
+
+def _beaten(side: SideRuns, study: Study, scores: pd.DataFrame) -> str:
+    """Another rate of the study at which this side has better scores than at the one used; empty if there is none.
+
+    Better is: on every one of two or more shared seeds, and in the mean by more than two standard errors.
+    """
+    if side.side.rate_of:
+        return ""
+    (used,) = side.runs["lr"].unique()
+    own = side.runs.iloc[0]
+    axes = ["model", "data", "config", "modulation"]
+    runs = study.runs[(study.runs[axes] == own[axes]).all(axis=1)]
+    protocol = scores.iloc[0]
+    every = study.final_scores[study.final_scores["run"].isin(runs["run"])]
+    for key in summary.PROTOCOL:
+        if key not in ("ema_width", "reference_count"):
+            every = every[every[key] == protocol[key]]
+    metric = deciding_metric(scores)
+    by_rate = scores_by_rate(every, runs, metric)
+    better = [lr for lr in by_rate if lr != used and used in by_rate and is_better(by_rate[lr], by_rate[used])]
+    if not better:
+        return ""
+    best = min(better, key=lambda lr: fmean(by_rate[lr].values()))
+    return (
+        f"{side.side.words} is better at {rate(best)} than at {rate(used)}, the rate used, on all seeds that both have "
+        f"({metric.name})"
+    )
+
+
+def is_better(ours: Mapping[int, float], base: Mapping[int, float]) -> bool:
+    """Whether all values of `ours` are lower on two or more shared seeds, and their mean by two standard errors."""
+    differences = [ours[seed] - base[seed] for seed in set(ours) & set(base) if math.isfinite(ours[seed])]
+    if len(differences) < 2 or max(differences) >= 0 or any(map(math.isinf, ours.values())):
+        return False
+    if any(map(math.isinf, differences)):
+        return True
+    return fmean(differences) < -2 * stdev(differences) / math.sqrt(len(differences))
+
+
+def scores_by_rate(scores: pd.DataFrame, runs: pd.DataFrame, metric: ScoreMetric) -> dict[float, dict[int, float]]:
+    """Scores by rate and seed, at the usual EMA width or at the only one of each run, on the sampling seeds that all
+    runs of a seed share; infinite where a run diverged. Empty for fewer than two rates."""
+    rows = scores[scores["run"].isin(runs["run"])]
+    if rows.empty:
+        return {}
+    widths = rows.groupby("run")["ema_width"].agg(lambda own: usual_or_only_width(set(own)))
+    rows = rows[rows["ema_width"] == rows["run"].map(widths)]
+    sampling_seeds = rows.groupby("run")["sampling_seed"].agg(set)
+    shared = {
+        seed: set.intersection(*sampling_seeds[list(members.unique())]) for seed, members in rows.groupby("seed")["run"]
+    }
+    rows = rows[[drawn in shared[seed] for seed, drawn in zip(rows["seed"], rows["sampling_seed"], strict=True)]]
+    means = rows.groupby(["lr", "seed"], as_index=False)[metric.column].mean()
+    by_rate: dict[float, dict[int, float]] = {}
+    for lr, seed, mean in zip(means["lr"], means["seed"], means[metric.column], strict=True):
+        by_rate.setdefault(float(lr), {})[int(seed)] = float(mean)
+    for lr, seed in runs.loc[runs["status"] == "diverged", ["lr", "seed"]].itertuples(index=False):
+        by_rate.setdefault(float(lr), {})[int(seed)] = math.inf
+    return dict(sorted(by_rate.items())) if len(by_rate) > 1 else {}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Differences
 
 
 def _difference(pairs: Sequence[tuple[float, float]], difference: Difference, metric: ScoreMetric) -> float:

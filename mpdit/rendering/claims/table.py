@@ -11,6 +11,8 @@ from ..deciding_metric import TOO_FEW_SAMPLES
 from ..names import joined
 from ..registry import ArtifactData, Claim, Unit
 from ..table_format import Table
+from ..tuning_notes import tuning_note
+from .settings import NO_SETTINGS, without_controls
 from .verdicts import Verdict, verdict_frame, verdicts
 
 UNIT_WORDS: dict[Unit, str] = {"%": " %", "×": "×", "points": " points"}
@@ -38,6 +40,7 @@ def claims_table(claims: Iterable[Claim], data: ArtifactData) -> Table:
         header=[column.heading for column in columns],
         rows=[[column.cell(verdict) or fmt.NONE for column in columns] for verdict in printed],
         notes=_notes(every),
+        above=_above(every, data),
         numeric=["n"],
         wrap=[column.width for column in columns],
     )
@@ -122,6 +125,10 @@ def _has_chosen_widths(printed: Sequence[Verdict]) -> bool:
     return any(verdict.finding.widths_chosen for verdict in printed)
 
 
+def _has_families(printed: Sequence[Verdict]) -> bool:
+    return len({verdict.family for verdict in printed}) > 1
+
+
 def _has_several_protocols(printed: Sequence[Verdict]) -> bool:
     return len({verdict.finding.protocol for verdict in printed} - {""}) > 1
 
@@ -133,6 +140,7 @@ COLUMNS = (
     Column("ours (95 % interval)", 0.14, _ours),
     Column("at one EMA width", 0.14, _at_one_width, _has_chosen_widths),
     Column("n", 0.035, lambda verdict: fmt.value(verdict.n) if verdict.n else ""),
+    Column("family", 0.09, lambda verdict: verdict.family, _has_families),
     Column("verdict", 0.11, _verdict),
     Column("setting", 0.18, _setting),
     Column("protocol", 0.2, lambda verdict: verdict.finding.protocol, _has_several_protocols),
@@ -144,6 +152,29 @@ COLUMNS = (
 # Notes
 
 
+def _families_note(every: Sequence[Verdict]) -> str:
+    """` over the 12 tests here`, or the number of tests of each family."""
+    tests = {verdict.family: verdict.tests for verdict in every if verdict.tests}
+    if not tests:
+        return " over all tests"
+    if len(tests) == 1:
+        return f" over the {fmt.plural(next(iter(tests.values())), 'test')} here"
+    primary, exploratory = (fmt.plural(tests[family], f"{family} test") for family in ("primary", "exploratory"))
+    return f", over {primary} and over {exploratory} apart"
+
+
+def _above(every: Sequence[Verdict], data: ArtifactData) -> list[str]:
+    """What a reader must know before any verdict."""
+    settings = data.get("settings", NO_SETTINGS)
+    sentences = [tuning_note(without_controls(data["runs"], settings).to_dict("records"))]
+    if settings.changed and settings.primary:
+        sentences.append(
+            "All claims are exploratory: since the study was fixed (study-lock.json) these have changed: "
+            f"{'; '.join(settings.changed)}."
+        )
+    return [sentence for sentence in sentences if sentence and any(verdict.was_run for verdict in every)]
+
+
 def _notes(every: Sequence[Verdict]) -> list[str]:
     findings = [verdict.finding for verdict in every]
     models = list(dict.fromkeys(f"{verdict.model} on {verdict.data}" for verdict in every if verdict.model))
@@ -151,16 +182,31 @@ def _notes(every: Sequence[Verdict]) -> list[str]:
     protocols = {finding.protocol for finding in findings} - {""}
     if len(protocols) == 1:
         notes.append(f"Scores: {protocols.pop()}.")
-    tests = max((verdict.tests for verdict in every), default=0)
-    corrected = f"the {tests} tests here" if tests else "all tests"
     notes += [
         "Ours: mean over n seeds with its 95 % interval, from Student's t on differences paired by seed, because the "
-        "runs of a seed share batches, noise and label dropout. Percentages and factors are means of log-ratios.",
-        f"Verdicts are at the 5 % level after Holm's correction over {corrected}. A size or a margin "
+        "runs of a seed share batches, noise and label dropout. Percentages and factors are means of log-ratios. The "
+        "setting names the metric that decides.",
+        f"Verdicts are at the 5 % level after Holm's correction{_families_note(every)}. A size or a margin "
         "holds if two one-sided tests place it inside the bounds (equivalence), and fails if it is outside. One seed "
         "decides nothing; five give a useful interval (Student's t falls from 12.7 to 2.8). What is counted needs no "
-        "seeds, and step times have an interval of their own (sign test over rounds).",
+        "seeds; step times and best rates have intervals of their own, which are tested and corrected like the rest.",
     ]
+    if any(verdict.outcome == "withheld" for verdict in every):
+        notes.append("Withheld: the comparison is not fair as it was run, so its numbers decide nothing.")
+    if any(verdict.outcome == "interim" for verdict in every):
+        notes.append("Interim: runs are missing, so nothing is decided yet.")
+    if any(finding.divergences for finding in findings):
+        notes.append(
+            "Where runs diverged only how often they did is compared (Fisher's exact test), never the scores of those "
+            "that are left."
+        )
+    if any(finding.kind == "held-out loss" for finding in findings):
+        notes.append(
+            "Held-out loss: of the reporting part of the held-out images; the standard error of images, each with all "
+            "its draws, is added in quadrature to that of seeds."
+        )
+    if any(verdict.lock for verdict in every):
+        notes.append(f"Settings were fixed before the first run (study-lock.json, {every[0].lock}).")
     if any(finding.widths_chosen for finding in findings):
         fixed = ", ".join(sorted({finding.fixed_width for finding in findings} - {""}))
         notes.append(
@@ -178,8 +224,8 @@ def _notes(every: Sequence[Verdict]) -> list[str]:
         )
     if any(finding.kind == "best rates" for finding in findings):
         notes.append(
-            "Best rates: those of the rates tried that no other beats (paired t-tests, 95 % for both configurations "
-            "together). A best rate at the end of a sweep leaves the interval open."
+            "Best rates: from the rate below the lowest to the rate above the highest of those that no other beats "
+            "(paired t-tests, 95 % for both configurations together). The interval is open where a sweep ends."
         )
     if any(finding.kind == "magnitude" for finding in findings):
         notes.append(

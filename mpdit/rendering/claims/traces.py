@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .evidence import Finding, Side, Study, runs_of_side, seeds_words, setting_words, unfinished_words, what_is_missing
+from .evidence import (
+    Finding,
+    Side,
+    Study,
+    not_tuned,
+    runs_of_side,
+    seeds_words,
+    setting_words,
+    unfinished_words,
+    what_is_missing,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +87,7 @@ def _traced(config: str, measure: Measure, against: str, study: Study, model: st
         return [Finding(setting=setting, missing=f"magnitudes traced to the last step{unfinished_words(*sides)}")]
     values = [measured[0][seed] - (measured[1][seed] if against else 0.0) for seed in shared]
     setting += seeds_words(len(shared), sides[0], sides[-1])
-    return [Finding("magnitude", setting, values=tuple(values))]
+    return [Finding("magnitude", setting, values=tuple(values), withheld=not_tuned(*sides))]
 
 
 def _measured(curves: Curves, runs: pd.DataFrame, measure: Measure) -> dict[int, float]:

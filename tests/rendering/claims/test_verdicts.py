@@ -9,8 +9,9 @@ from helpers.made_up_studies import A80, SITES, cost_row, run, seeds, study
 from helpers.paper_verdicts import judged_alone, judged_among_all, verdict_rows
 
 from mpdit.rendering.claims.evidence import Finding
-from mpdit.rendering.claims.verdicts import judge
+from mpdit.rendering.claims.judgment import judge
 from mpdit.rendering.registry import CLAIMS, Claim
+from mpdit.results.estimates import Estimate
 from mpdit.system.errors import UserError
 
 
@@ -41,21 +42,45 @@ def test_means_over_seeds_are_judged_by_a_test(values, rule, expected):
 
 @pytest.mark.parametrize(
     ("interval", "expected"),
-    [((0.0, -1.0, 1.0), "holds"), ((0.0, -3.0, 1.0), "undecided"), ((3.0, 2.5, 4.0), "fails"), ((-3.0,) * 3, "fails")],
+    [((0.0, -1.0, 1.0), "holds"), ((0.0, -3.0, 1.0), "undecided"), ((3.0, 2.5, 4.0), "fails")],
 )
-def test_intervals_and_counts_are_judged_without_a_test(interval, expected):
-    judgment = judge(claim(-2.0, 2.0), Finding(interval=interval))
-    assert judgment.outcome(math.nan) == expected
+def test_intervals_of_rounds_are_tested_like_everything_else(interval, expected):
+    finding = Finding(interval=interval, estimate=Estimate.from_interval(*interval, rounds=40))
+    judgment = judge(claim(-2.0, 2.0), finding)
+    assert judgment.outcome(judgment.p) == expected
+    assert 0 < judgment.p < 1
+    assert judgment.outcome(1.0) == "undecided"  # after a correction for many others
     one_seed = judge(claim(-2.0, 2.0), Finding(interval=interval, seeds=1))
     assert one_seed.outcome(math.nan) == "undecided"
 
 
-def test_only_the_sign_is_known_of_seeds_that_diverge():
-    worse = Finding(values=(1.0, *[math.inf] * 6))
-    judgment = judge(claim(low=0.0), worse)
-    assert judgment.p == 2 / 2**7
-    assert (judgment.outcome(judgment.p), judge(claim(high=0.0), worse).outcome(0.01)) == ("holds", "fails")
-    assert judge(claim(-2.0, 2.0), worse).outcome(math.nan) == "undecided"  # no size
+def test_what_is_counted_has_no_error():
+    judgment = judge(claim(-2.0, 2.0), Finding(interval=(-3.0,) * 3, estimate=Estimate.exact(-3.0)))
+    assert (judgment.p, judgment.outcome(0.0)) == (0.0, "fails")
+
+
+@pytest.mark.parametrize(
+    ("counts", "p", "outcome"),
+    [
+        ((6, 6, 0, 6), 2 / 924, "holds"),
+        ((0, 6, 6, 6), 2 / 924, "fails"),
+        ((3, 5, 1, 5), 0.5238095, "undecided"),
+        ((2, 5, 2, 5), 1.0, "undecided"),
+    ],
+)
+def test_only_how_often_runs_diverge_is_compared(counts, p, outcome):
+    """The scores of the runs that are left would say the opposite."""
+    left = Finding(values=(-9.0, -9.1, -9.2, math.inf), divergences=counts)
+    judgment = judge(claim(low=0.0), left)
+    assert (judgment.p, judgment.outcome(judgment.p)) == (pytest.approx(p), outcome)
+    size = judge(claim(-2.0, 2.0), left)
+    assert size.outcome(size.p) == "undecided" and "seeds that do not diverge" in size.finding.needs
+
+
+def test_fewer_than_five_runs_cannot_show_how_often_they_diverge():
+    judgment = judge(claim(low=0.0), Finding(values=(math.inf,) * 4, divergences=(4, 4, 0, 4)))
+    assert judgment.outcome(judgment.p) == "undecided"
+    assert judgment.finding.needs.startswith("5 or more seeds")
 
 
 def test_bounds_are_in_the_unit_of_the_claim():
