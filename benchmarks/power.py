@@ -15,6 +15,7 @@ import argparse
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -203,11 +204,29 @@ def losses(image_error: float, rule: Literal["quadrature", "welch", "left out"] 
             return judge_seeds(values, NULL)
         own, other = values.std(-1, ddof=1) / math.sqrt(n), by_image.std(-1, ddof=1) / math.sqrt(images)
         if rule == "quadrature":
-            return judge(values.mean(-1), lambda excess: joint_tail(excess, own, n - 1.0, other, images - 1.0), NULL)
+            tail = partial(joint_tail, error=own, freedom=n - 1.0, second_error=other, second_freedom=images - 1.0)
+            return judge(values.mean(-1), tail, NULL)
         freedom = (own**2 + other**2) ** 2 / (own**4 / (n - 1) + other**4 / (images - 1))
         return judge(values.mean(-1), lambda excess: stdtr(freedom, -excess / np.hypot(own, other)), NULL)
 
     return simulate
+
+
+def shared_sampling_seeds(rng: np.random.Generator, studies: int, n: int) -> Tests:
+    """Scores of three sampling seeds that all training seeds share, with their error in quadrature.
+
+    A sampling seed's noise is as large as that of training, and half of it is the same for all seeds of a
+    configuration.
+    """
+    sampling_seeds = 3
+    runs = rng.standard_normal((studies, 5, n, 1))
+    runs = runs + math.sqrt(0.5) * rng.standard_normal((studies, 5, 1, sampling_seeds))
+    runs += math.sqrt(0.5) * rng.standard_normal((studies, 5, n, sampling_seeds))
+    values = (runs[:, 1:] - runs[:, :1]) / math.sqrt(2)  # (S, M, n, sampling seeds)
+    own = values.mean(3).std(-1, ddof=1) / math.sqrt(n)
+    other = values.mean(2).std(-1, ddof=1) / math.sqrt(sampling_seeds)
+    tail = partial(joint_tail, error=own, freedom=n - 1.0, second_error=other, second_freedom=sampling_seeds - 1.0)
+    return judge(values.mean((2, 3)), tail, NULL)
 
 
 def step_times(rng: np.random.Generator, studies: int, n: int) -> Tests:
@@ -268,6 +287,7 @@ SCENARIOS = (
     of_seeds("nothing differs, runs of A spread three times as much", NULL, NOISY_A),
     of_seeds("nothing differs, runs of B and D spread three times as much", NULL, UNEQUAL),
     of_seeds("nothing differs, one sampling seed per training seed, as noisy", NULL, ALIKE, Sampling(1.0, False)),
+    Scenario("nothing differs, three sampling seeds for all, as noisy", NULL, shared_sampling_seeds, slow=True),
     of_seeds("two of four differ by 2 spreads, one is level", MIXED, ALIKE),
     of_seeds("the same, runs of A spread three times as much", MIXED, NOISY_A),
     of_seeds("the same, runs of B and D spread three times as much", MIXED, UNEQUAL),

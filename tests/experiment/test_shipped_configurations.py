@@ -56,10 +56,9 @@ def test_names_of_runs_stay_what_they_are(name, run):
 def test_the_papers_configuration_is_the_papers():
     experiment = shipped("imagenet128")
     assert all(is_in_paper_setting(run) for name in ("table1", "table2") for run in experiment.blocks[name].runs)
-    assert len(experiment.blocks["table1"].runs) == 15
-    assert {run.seed for run in experiment.blocks["table2"].runs} == set(range(5))
+    assert len(experiment.blocks["table1"].runs) == 5 * 15
     rates = {(run.config, run.lr) for run in experiment.blocks["learning_rate"].runs}
-    assert rates == {(letter, rate) for letter in "AE" for rate in (1e-4, 1e-3, 1e-2)}
+    assert rates == {(config, rate) for config in "AE" for rate in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)}
     training = experiment.training
     assert (training.warmup_steps, training.decay_start) == (round(400_000 / 150), 400_000 // 10)
 
@@ -72,12 +71,30 @@ def test_blocks_that_only_sample_train_nothing(name):
         assert {run.name for run in experiment.blocks[block].runs} <= trained
 
 
-@pytest.mark.parametrize("name", ["config", "cifar10"])
-def test_one_key_gives_every_block_more_seeds(name):
-    text, changed = re.subn(r"(seed: &\w+) \[0\]", r"\1 [0, 1, 2]", SHIPPED[name].read_text())
+@pytest.mark.parametrize("name", ["config", "cifar10", "imagenet128"])
+def test_one_key_sets_the_seeds_of_every_block(name):
+    """But for blocks of EMA widths, which may keep to one."""
+    text, changed = re.subn(r"(seed: &\w+) \[.*?\]", r"\1 [0, 7]", SHIPPED[name].read_text())
     assert changed == 1
     experiment = Experiment(yaml.safe_load(text))
-    assert all({run.seed for run in block.runs} == {0, 1, 2} for block in experiment.blocks.values())
+    seeds = {block: {run.seed for run in experiment.blocks[block].runs} for block in experiment.blocks}
+    assert {block for block in seeds if seeds[block] != {0, 7}} <= {"ema_width", "ema_width_modulation"}
+
+
+@pytest.mark.parametrize("name", ["cifar10", "imagenet128"])
+def test_studies_of_claims_have_five_seeds_each_sampled_with_its_own(name):
+    experiment = shipped(name)
+    for block in ("table1", "table2", "learning_rate"):
+        assert {run.seed for run in experiment.blocks[block].runs} == set(range(5))
+    assert experiment.sampling.seeds == "paired"
+    assert 0 < len(experiment.claims.primary) <= 4
+    users: dict[tuple[str, int], set[int]] = {}  # of a sampling seed, among runs that differ in the training seed
+    for block in experiment.blocks.values():
+        for run in block.runs:
+            for protocol in block.protocols_of[run.name]:
+                setting = (f"{run.model} {run.config} {run.modulation} {run.lr}", protocol.sampling_seed)
+                users.setdefault(setting, set()).add(run.seed)
+    assert max(map(len, users.values())) == 1, "a sampling seed is shared by training seeds"
 
 
 @pytest.mark.parametrize("name", ["imagenet128", "cifar10"])
