@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..experiment.grid import Experiment
 from ..results.collect import collect, subset
+from ..results.study_lock import planned_study
 from ..results.tables import Tables, write_tables
 from ..system.errors import UserError
 from ..system.files import write_json
 from . import report
 from .artifacts import read, render
-from .registry import ARTIFACTS, Artifact, ArtifactData, goals
+from .registry import ARTIFACTS, Artifact, ArtifactData, claim_bounds, goals
 from .run_list import state_counts
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def _aggregate(experiment: Experiment, runs: Path, output: Path, blocks: Iterabl
     """Write plan.json and the aggregates of all runs, and of each block that an artifact is made from. Returns those of
     all runs."""
     every = collect(experiment.planned_runs(*experiment.blocks), runs, experiment.aggregates)
-    write_json(output / "plan.json", experiment.plan(*experiment.blocks))
+    plan = experiment.plan(*experiment.blocks)
+    write_json(output / "plan.json", {**plan, **planned_study(experiment, claim_bounds())})
     write_tables(every, output)
     for block in dict.fromkeys(filter(None, blocks)):
         folder = output / "experiments" / block

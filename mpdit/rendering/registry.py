@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .claims.settings import StudySettings
 
 __all__ = [
-    "ARTIFACTS", "CLAIMS", "INTRODUCTIONS", "Artifact", "ArtifactData", "Claim", "claim", "figure", "goals",
-    "introduction", "published_setting", "require_claims", "table",
+    "ARTIFACTS", "CLAIMS", "INTRODUCTIONS", "Artifact", "ArtifactData", "Claim", "claim", "claim_bounds", "figure",
+    "goals", "introduction", "published_setting", "require_claims", "table",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -179,6 +179,11 @@ def claim(
     made = Claim(name, sentence, quantity, unit, low, high, published, reason)
     _add(CLAIMS, made)
     return made
+
+
+def claim_bounds() -> dict[str, tuple[float, float]]:
+    """The bounds of each registered claim, in its unit."""
+    return {name: (registered.low, registered.high) for name, registered in CLAIMS.items()}
 
 
 def require_claims(names: Collection[str]) -> None:

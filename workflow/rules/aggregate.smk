@@ -14,6 +14,10 @@ def finished(*blocks):
 AGGREGATE = "{MPDIT} aggregate {input.plan} --runs results/runs" + (" --heldout" if HELDOUT_FILES else "")
 
 
+from mpdit.rendering.registry import claim_bounds
+from mpdit.results.study_lock import planned_study
+
+
 def write_plan(plan, path):
     from mpdit.system.files import write_json
 
@@ -54,7 +58,7 @@ rule plan_all:
     output:
         "results/plan.json",
     params:
-        plan=experiment.plan(*experiment.blocks),
+        plan={**experiment.plan(*experiment.blocks), **planned_study(experiment, claim_bounds())},
     run:
         write_plan(params.plan, output[0])
 

@@ -12,6 +12,7 @@ from ..names import joined
 from ..registry import ArtifactData, Claim, Unit
 from ..table_format import Table
 from ..tuning_notes import tuning_note
+from .controls import failed_controls
 from .settings import NO_SETTINGS, without_controls
 from .verdicts import Verdict, verdict_frame, verdicts
 
@@ -166,7 +167,8 @@ def _families_note(every: Sequence[Verdict]) -> str:
 def _above(every: Sequence[Verdict], data: ArtifactData) -> list[str]:
     """What a reader must know before any verdict."""
     settings = data.get("settings", NO_SETTINGS)
-    sentences = [tuning_note(without_controls(data["runs"], settings).to_dict("records"))]
+    sentences = failed_controls(data)
+    sentences += [tuning_note(without_controls(data["runs"], settings).to_dict("records"))]
     if settings.changed and settings.primary:
         sentences.append(
             "All claims are exploratory: since the study was fixed (study-lock.json) these have changed: "
