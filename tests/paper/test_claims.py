@@ -17,7 +17,7 @@ from mpdit.results.summary import require_one_run_per_seed
 
 
 def test_claims_have_units_and_bounds():
-    assert len(CLAIMS) == 21
+    assert len(CLAIMS) == 23
     for name, claim in CLAIMS.items():
         assert claim.name == name
         assert claim.unit in ("%", "×", "points")
