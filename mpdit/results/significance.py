@@ -1,4 +1,4 @@
-"""Tests of claims on a few seeds: Student's t, equivalence, signs, divergences, and Holm's correction for their number.
+"""Tests of claims on a few seeds: Student's t, equivalence, divergences, and Holm's correction for their number.
 
 A claim is an interval of values, which may be open to one side, and a verdict says on which side of its bounds the true
 value lies. Levels are two-sided throughout, so that a test against one bound agrees with the interval that is shown.
@@ -33,13 +33,6 @@ def p_inside(mean: float, sd: float, n: int, low: float = -math.inf, high: float
 def p_outside(mean: float, sd: float, n: int, low: float = -math.inf, high: float = math.inf) -> float:
     """`Estimate.p_outside` of a mean of `n` >= 2 seeds; `sd` has Bessel's correction."""
     return Estimate(mean, sd / math.sqrt(n), n - 1).p_outside(low, high)
-
-
-def sign_test(above: int, below: int) -> float:
-    """Two-sided p-value against "both signs are equally likely", for differences of which only the sign is known."""
-    n = above + below
-    outcomes: int = 2**n
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(min(above, below) + 1)) / outcomes)
 
 
 def divergence_test(diverged: int, runs: int, base_diverged: int, base_runs: int) -> float | None:

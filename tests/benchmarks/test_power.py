@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mpdit.rendering.claims.evidence import Finding
+from mpdit.rendering.claims.judgment import judge
+from mpdit.rendering.registry import Claim
 from mpdit.results.estimates import LEVEL, Estimate, loss_estimate
 from mpdit.results.significance import holm_by_family
 
@@ -48,6 +51,34 @@ def test_studies_are_judged_by_the_rules_of_the_package(benchmark, n):
         assert decided[study].tolist() == [
             side if p < LEVEL else 0 for side, p in zip(sides, corrected, strict=True)
         ]  # fmt: skip
+
+
+def test_studies_are_judged_as_claims_are(benchmark):
+    claims = [Claim("", "", None, "points", low=each.low, high=each.high) for each in benchmark.MIXED]
+    values = benchmark.differences(np.random.default_rng(0), 20, 3, benchmark.MIXED, benchmark.ALIKE)
+    tests = benchmark.judge_seeds(values, benchmark.MIXED)
+    for study in range(20):
+        for i, claim in enumerate(claims):
+            judgment = judge(claim, Finding(values=tuple(values[study, i].tolist())))
+            assert judgment.p == pytest.approx(tests.p[study, i])
+            assert judgment.side == ("holds" if tests.sides[study, i] > 0 else "fails")
+
+
+@pytest.mark.parametrize("n", [4, 6])
+def test_divergences_are_judged_as_claims_are(benchmark, n):
+    rng = np.random.default_rng(n)
+    tests = benchmark.divergences(rng, 30, n)
+    rng = np.random.default_rng(n)
+    benchmark.differences(rng, 30, n, benchmark.NULL, benchmark.ALIKE)
+    counts = (rng.random((30, 5, n)) < 0.1).sum(-1)
+    claim = Claim("", "", None, "points", high=0.0)
+    compared = [(study, i) for study in range(30) for i in range(4) if counts[study, 1 + i] + counts[study, 0]]
+    assert len(compared) > 30
+    for study, i in compared:
+        judgment = judge(claim, Finding(divergences=(int(counts[study, 1 + i]), n, int(counts[study, 0]), n)))
+        assert judgment.p == pytest.approx(tests.p[study, i], nan_ok=True)
+        if n >= 5:
+            assert judgment.side == {1: "holds", -1: "fails", 0: None}[int(tests.sides[study, i])]
 
 
 def test_errors_of_images_are_joined_as_in_the_package(benchmark):

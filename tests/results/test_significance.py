@@ -13,7 +13,6 @@ from mpdit.results.significance import (
     p_outside,
     sampling_error,
     seeds_needed,
-    sign_test,
     t_interval,
 )
 
@@ -66,12 +65,6 @@ def test_values_without_spread():
     assert p_inside(1.0, 0.0, 3, 0.99, 1.01) == 0.0
     assert p_outside(1.0, 0.0, 3, 0.99, 1.01) == 1.0
     assert p_inside(1.0, 0.0, 3, 1.0, INF) == 1.0  # at the bound
-
-
-def test_the_sign_test_is_the_binomial_test():
-    assert sign_test(5, 0) == pytest.approx(2 / 32)
-    assert sign_test(1, 6) == pytest.approx(stats.binomtest(1, 7).pvalue)
-    assert sign_test(2, 2) == 1.0
 
 
 def test_holm_by_hand():
