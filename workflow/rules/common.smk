@@ -9,6 +9,7 @@ from pathlib import Path
 from mpdit import registrations
 from mpdit.experiment import Experiment
 from mpdit.experiment.parse import read_yaml
+from mpdit.rendering.registry import require_claims
 from mpdit.system.errors import UserError
 
 registrations.load()
@@ -20,6 +21,7 @@ except UserError as error:
     sys.exit(str(error))
 try:
     experiment = Experiment(config, untuned=True)
+    require_claims(experiment.claims.primary)
     searches = experiment.tuning_settings() if experiment.heldout_name else []
 except UserError as error:  # one line per mistake, no traceback
     files = ", ".join(map(str, workflow.configfiles))
