@@ -27,6 +27,7 @@ def check(benchmark, experiment, folder) -> None:
             assert (folder / "rendered" / f"{name}{suffix}").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_study_of_one_seed_is_rendered(benchmark, tmp_path):
     check(benchmark, benchmark.study(["DiT-Nano/4"], [0], 4000), tmp_path)
 

@@ -202,6 +202,7 @@ def test_a_results_folder_of_version_0_1_is_read(tmp_path):
     assert read_table(tmp_path / "runs.csv", RUNS)["paper_setting"].tolist() == [False]
 
 
+@pytest.mark.slow
 def test_no_command_on_results_loads_torch(tmp_path):
     write_losses(write_run(tmp_path / "runs", entry("A")))
     plan, out = write_plan(tmp_path / "plan.json", [entry("A")]), tmp_path / "out"
