@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..experiment import run_files
 from ..experiment.grid import Experiment
 from ..experiment.records import JsonRecord
-from ..system.files import read_json
+from ..system.files import read_json, write_json
 
 # Fields of a lock file: what they are, in words.
 FIELDS = {
@@ -115,6 +116,16 @@ def _is_elsewhere(experiment: Experiment, run: str, control: str) -> bool:
         if name != control and name not in CONTROLS
         for other in block.runs
     )
+
+
+def write_lock(path: Path, experiment: Experiment, bounds: Mapping[str, tuple[float, float]], runs: Path) -> None:
+    """Write the lock file of a study, unless it is there. `runs` is the folder of run folders.
+
+    Of several processes that do this at once, one writes the file; all would write the same.
+    """
+    if not path.exists():
+        trained_before = any((runs / name / run_files.TRAINED).exists() for name in experiment.runs)
+        write_json(path, asdict(lock_of(experiment, bounds, trained_before)))
 
 
 def read_lock(path: Path) -> StudyLock:

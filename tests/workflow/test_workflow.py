@@ -33,6 +33,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from mpdit import paper  # noqa: F401  # registers its tables and figures
+from mpdit.experiment.grid import Experiment
 from mpdit.rendering.registry import ARTIFACTS
 
 TABLE = "results/table1.csv"
@@ -299,3 +300,12 @@ def test_a_killed_workflow_continues_and_ends_bit_identical(tmp_path):
     ours, theirs = (load_file((folder / goal).with_name("model.safetensors")) for folder in (killed, whole))
     assert ours.keys() == theirs.keys()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_study_with_primary_claims_is_locked_before_its_first_run(tmp_path):
+    project = make_project(tmp_path / "project", {**TINY, "claims": {"primary": ["preservation"]}})
+    (run, *_) = Experiment(yaml.safe_load((project / "config.yaml").read_text())).runs
+    snakemake(project, f"results/runs/{run}/spec.json")
+    lock = json.loads((project / "results/study-lock.json").read_text())
+    assert lock["primary"] == ["preservation"] and lock["trained_before"] is False
+    assert json.loads((project / f"results/runs/{run}/spec.json").read_text())["run"] == run

@@ -20,6 +20,15 @@ def rates_of_study(wildcards):
     return [] if wildcards.run in TUNING_RUNS else tuned_rates(wildcards)
 
 
+# Once, before the first run of a study with primary claims: what the study has fixed. Part of the shell command and not
+# of the inputs, so that a study which names its primary claims later trains nothing again.
+LOCK_STUDY = (
+    "{MPDIT} lock {STUDY:q} --run {wildcards.run} --output results/study-lock.json && "
+    if experiment.claims.primary
+    else ""
+)
+
+
 rule spec:
     input:
         rates_of_study,
@@ -29,7 +38,7 @@ rule spec:
     params:
         spec=lambda wildcards: json.dumps(RUNS[wildcards.run].to_json()),
     shell:
-        "printf '%s\\n' {params.spec:q} > {output}"
+        LOCK_STUDY + "printf '%s\\n' {params.spec:q} > {output}"
 
 
 rule train:
