@@ -215,7 +215,7 @@ def make_up(experiment: Experiment, folder: Path, log_every: int = LOG_EVERY) ->
             "cost": lambda runs=runs: cost_frame(runs),
         }
         for subject in dict.fromkeys(("runs", *ARTIFACTS[name].reads)):
-            if (block, subject) in written:
+            if (block, subject) in written or subject == "settings":  # a study may have none
                 continue
             written.add((block, subject))
             if subject == "samples":
