@@ -167,9 +167,18 @@ def test_snakemake_gives_each_running_job_its_own_gpu(tmp_path, names):
 
 def running_trainers(snakemake: int) -> dict[int, str]:
     """The GPUs of each process that is training now, by process id."""
-    trainers = {}
+    trainers: dict[psutil.Process, str] = {}
     for process in psutil.Process(snakemake).children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if process.cmdline()[1:4] == ["-m", "mpdit", "train"]:
-                trainers[process.pid] = process.environ()["CUDA_VISIBLE_DEVICES"]
-    return trainers
+            if is_trainer(process):
+                trainers[process] = process.environ()["CUDA_VISIBLE_DEVICES"]
+    # A job that ended while the others were looked at has left its GPU to the next one.
+    return {process.pid: gpu for process, gpu in trainers.items() if is_trainer(process)}
+
+
+def is_trainer(process: psutil.Process) -> bool:
+    """Whether a process is training now."""
+    try:
+        return process.cmdline()[1:4] == ["-m", "mpdit", "train"]
+    except psutil.Error:
+        return False
