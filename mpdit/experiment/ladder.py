@@ -83,6 +83,7 @@ class Size:
 
 SIZES = {
     "Nano": Size(depth=3, width=64, heads=4),
+    "Slim": Size(depth=6, width=64, heads=4),
     "Micro": Size(depth=4, width=96, heads=4),
     "XS": Size(depth=6, width=256, heads=4),
     "S": Size(depth=12, width=384, heads=6),

@@ -27,6 +27,8 @@ PAPER_PROTOCOL = {
     "ema_width": 0.05,
     "step": 400_000,
     "features": "inception",
+    "reference": "imagenet128",  # the training pictures, all of them. Which ones the paper took, it does not say
+    "reference_count": 1_281_167,
 }
 PAPER_NOTE = "Paper: FID in arXiv 2505.19122 in the same setting; difference: ours minus the paper's."
 

@@ -5,7 +5,8 @@ from ..experiment.published import published_setting
 from ..experiment.run_spec import RunSpec
 from ..experiment.schema import Training
 
-PAPER_DATA = {"name": "imagenet128", "resolution": 128}
+# The autoencoder is the one that every branch of the authors' code names.
+PAPER_DATA = {"name": "imagenet128", "resolution": 128, "autoencoder": "sd-vae-ft-mse", "holdout": None}
 # Fields of `training`, at their defaults. The other fields do not change what is learned, only how it is computed.
 PAPER_RECIPE = (
     "steps", "batch_size", "schedule", "warmup_steps", "decay_start", "betas", "label_dropout", "gradient_clip",
@@ -19,7 +20,6 @@ def is_in_paper_setting(run: RunSpec) -> bool:
     recipe = {name: Training.model_fields[name].default for name in PAPER_RECIPE}
     return (
         all(getattr(run.data, name) == value for name, value in PAPER_DATA.items())
-        and run.data.autoencoder is not None
         and all(getattr(run.training, name) == value for name, value in recipe.items())
         and run.lr == PAPER_RATES.get(run.config)
     )

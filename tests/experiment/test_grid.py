@@ -209,7 +209,7 @@ def test_a_field_added_later_is_left_out_where_it_reproduces_earlier_behavior(mo
 
 def test_models_are_checked_by_name():
     with pytest.raises(
-        UserError, match=r"unknown model 'DiT-Q/2': must be DiT-SIZE/PATCH with SIZE one of Nano, Micro"
+        UserError, match=r"unknown model 'DiT-Q/2': must be DiT-SIZE/PATCH with SIZE one of Nano, Slim, Micro"
     ):
         configs.parse_model("DiT-Q/2")
     assert configs.parse_model("DiT-S/8") == (configs.Size(12, 384, 6), 8)

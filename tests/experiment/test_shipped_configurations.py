@@ -15,6 +15,7 @@ from mpdit.paper.setting import is_in_paper_setting
 from mpdit.planning.data_summary import DataSummary
 from mpdit.planning.jobs import RULES, Workload
 from mpdit.planning.sizes import AutoencoderSize
+from mpdit.results.study_lock import CONTROLS
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = {path.stem: path for path in (ROOT / "config.yaml", *sorted((ROOT / "workflow/config").glob("*.yaml")))}
@@ -44,7 +45,7 @@ def test_every_model_of_a_shipped_configuration_builds(name):
 @pytest.mark.parametrize(
     ("name", "run"),
     [
-        ("imagenet128", "DiT-S-2-E-scale_shift-lr0.01-seed0-5c823c62"),
+        ("imagenet128", "DiT-S-2-E-scale_shift-lr0.01-seed0-0d70d2ad"),
         ("cifar10", "DiT-XS-4-E-scale_shift-lr0.02-seed0-28ab90e7"),
     ],
 )
@@ -73,12 +74,13 @@ def test_blocks_that_only_sample_train_nothing(name):
 
 @pytest.mark.parametrize("name", ["config", "cifar10", "imagenet128"])
 def test_one_key_sets_the_seeds_of_every_block(name):
-    """But for blocks of EMA widths, which may keep to one."""
+    """But for blocks of EMA widths, which may keep to one, and the controls, which need seeds of their own."""
     text, changed = re.subn(r"(seed: &\w+) \[.*?\]", r"\1 [0, 7]", SHIPPED[name].read_text())
     assert changed == 1
     experiment = Experiment(yaml.safe_load(text))
     seeds = {block: {run.seed for run in experiment.blocks[block].runs} for block in experiment.blocks}
-    assert {block for block in seeds if seeds[block] != {0, 7}} <= {"ema_width", "ema_width_modulation"}
+    own = {"ema_width", "ema_width_modulation", *CONTROLS}
+    assert {block for block in seeds if seeds[block] != {0, 7}} <= own
 
 
 @pytest.mark.parametrize("name", ["cifar10", "imagenet128"])

@@ -14,7 +14,10 @@ def cells(table: table_format.Table, config: str) -> dict:
     return dict(zip(table.header, row, strict=True))
 
 
-PAPERS_OWN = {"steps": 250, "count": 10_000, "step": 400_000, "features": "inception", "fid": 88.0}
+PAPERS_OWN = {
+    "steps": 250, "count": 10_000, "step": 400_000, "features": "inception", "fid": 88.0,
+    "reference": "imagenet128", "reference_count": 1_281_167,
+}  # fmt: skip
 
 
 def of_the_paper(config: str, same=True, **score) -> dict:
@@ -36,7 +39,7 @@ def test_the_papers_number_and_the_difference_are_next_to_ours():
     "change",
     [
         {"same": False}, {"sampler": "ddim"}, {"steps": 50}, {"guidance": 1.5}, {"count": 5_000}, {"ema_width": 0.1},
-        {"step": 200_000}, {"features": "efficientnet-lite0"},
+        {"step": 200_000}, {"features": "efficientnet-lite0"}, {"reference": "val.npz"}, {"reference_count": 50_000},
     ],
     ids=str,
 )  # fmt: skip

@@ -4,7 +4,9 @@ from mpdit.experiment.grid import Experiment
 from mpdit.paper.setting import is_in_paper_setting
 
 PAPER = {
-    "data": {"name": "imagenet128", "source": "folder", "path": "train", "resolution": 128, "autoencoder": "sd-vae"},
+    "data": {
+        "name": "imagenet128", "source": "folder", "path": "train", "resolution": 128, "autoencoder": "x/sd-vae-ft-mse",
+    },
     "training": {},
     "learning_rates": {"A": 1e-4, "E": 1e-2},
     "experiments": {
@@ -29,8 +31,9 @@ def test_the_papers_setting_is_its_data_recipe_and_rate():
     assert in_paper_setting(training={"precision": "float32", "snapshots": 16}) == expected
     for change in ({"steps": 100_000}, {"batch_size": 128}, {"warmup_steps": 0}, {"betas": [0.9, 0.999]}):
         assert not any(in_paper_setting(training=change).values()), change
-    for change in ({"resolution": 64}, {"name": "imagenet"}, {"autoencoder": None}):
+    for change in ({"resolution": 64}, {"name": "imagenet"}, {"autoencoder": "x/sd-vae-ft-ema"}, {"holdout": 5}):
         assert not any(in_paper_setting(data={**PAPER["data"], **change}).values()), change
+    assert not any(in_paper_setting(data={**PAPER["data"], "autoencoder": None}).values())
 
 
 def test_the_plan_records_it():
