@@ -126,6 +126,19 @@ def test_a_dead_worker_ends_it_with_one_line(running_encode):
     assert end_soon(workers)
 
 
+def test_workers_that_die_while_they_hand_over_pictures_end_it_with_one_line(running_encode):
+    process, workers = running_encode
+    process.send_signal(signal.SIGSTOP)  # nobody reads now, and a chunk exceeds what a pipe holds
+    time.sleep(1)
+    for worker in workers:
+        worker.kill()
+    process.send_signal(signal.SIGCONT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert error.startswith("mpdit encode: a worker process died (killed, or out of memory)")
+    assert error.count("\n") == 1
+
+
 def test_no_worker_outlives_a_killed_encoding(running_encode):
     process, workers = running_encode
     process.kill()
