@@ -5,7 +5,8 @@ Out: a CSV with columns run, step, ema_width, kind, block, site, timestep, corre
      step         0 is the initialization; the others are snapshots of the run's first EMA width
      kind         activation: residual stream, inputs and outputs of attention and MLP, by timestep
                   angle:      rotation angles in radians, by timestep, for modulations that rotate
-                  weight:     root mean square norm of the rows over the norm that preserves magnitude
+                  weight:     root mean square norm of the rows, as stored, over the norm that preserves magnitude;
+                              of the plain weights, too, at the last step (without an ema_width)
                   gain:       learned gains, signed
                   correlated: activations, at initialization and at the last snapshot, on normal latents of magnitude 1
                               instead of noisy images, whose neighboring values have the given correlation (0:

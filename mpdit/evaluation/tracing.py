@@ -25,7 +25,7 @@ from ..system.errors import UserError
 from ..system.files import write_csv
 from ..system.seeds import generator
 from ..training.snapshots import list_snapshots
-from .trained_model import load_weights, open_latents
+from .trained_model import load_stored_weights, open_latents
 
 CORRELATIONS = (0.0, 0.5, 0.9, 0.99)  # of neighboring values of synthetic latents
 BATCH_SIZE = 64
@@ -57,7 +57,9 @@ def trace(
 ) -> None:
     """Write the magnitudes of the run in `run_folder`, with seven significant digits, to the CSV `output`.
 
-    They are those at initialization and at snapshots of the run's first EMA width. A run that diverged gives a header.
+    They are those at initialization and at snapshots of the run's first EMA width, and the norms of the plain weights
+    at the last step. Norms are of rows as stored: an average of unit rows is shorter than 1, and only the model that
+    activations are measured of is normalized. A run that diverged gives a header.
 
     Args:
         images: the number of images shown.
@@ -97,13 +99,17 @@ def _measure_run(
     model = model_of_run(run, latents.shape, latents.num_classes).to(device).eval()
     batches = _batches(latents, images, device)
     magnitudes = _measure(model, batches, timesteps) + _measure_correlated(model, images, timesteps)
+    magnitudes += _weights(model) + _gains(model)
     for step in steps:
-        load_weights(model, folder, width, step)
-        measured = _measure(model, batches, timesteps)
+        load_stored_weights(model, folder, width, step)
+        measured = _weights(model) + _gains(model)
+        model.normalize_weights()
+        measured += _measure(model, batches, timesteps)
         if step == steps[-1]:
             measured += _measure_correlated(model, images, timesteps)
         magnitudes += [replace(magnitude, step=step, ema_width=width) for magnitude in measured]
-    return magnitudes
+    load_stored_weights(model, folder, None, steps[-1])
+    return magnitudes + [replace(magnitude, step=steps[-1]) for magnitude in _weights(model)]
 
 
 def evenly_spaced(steps: Sequence[int], count: int) -> list[int]:
@@ -120,7 +126,7 @@ def _batches(latents: Latents, images: int, device: torch.device) -> list[tuple[
 
 
 def _measure(model: DiT, batches: Sequence[tuple[Tensor, Tensor]], timesteps: Sequence[int]) -> list[TracedMagnitude]:
-    """Activations and angles by timestep, weights, and gains of a model as it is."""
+    """Activations and angles by timestep of a model as it is."""
     rows, diffusion = [], Diffusion().to(batches[0][0].device)
     with torch.inference_mode(), probes(model) as magnitudes:
         for timestep in timesteps:
@@ -132,9 +138,15 @@ def _measure(model: DiT, batches: Sequence[tuple[Tensor, Tensor]], timesteps: Se
             for (block, site), value in magnitudes.pop_all().items():
                 kind = "angle" if site.endswith("_angle") else "activation"
                 rows.append(TracedMagnitude(kind, block, site, value, timestep))
-    for kind, values in (("weight", weight_magnitudes(model)), ("gain", gains(model))):
-        rows += [TracedMagnitude(kind, block, site, value) for (block, site), value in values.items()]
     return rows
+
+
+def _weights(model: DiT) -> list[TracedMagnitude]:
+    return [TracedMagnitude("weight", block, site, value) for (block, site), value in weight_magnitudes(model).items()]
+
+
+def _gains(model: DiT) -> list[TracedMagnitude]:
+    return [TracedMagnitude("gain", block, name, value) for (block, name), value in gains(model).items()]
 
 
 def _measure_correlated(model: DiT, images: int, timesteps: Sequence[int]) -> list[TracedMagnitude]:

@@ -39,10 +39,17 @@ def load_trained_model(
 def load_weights(model: DiT, snapshots: Path, ema_width: float | None, step: int) -> float:
     """Replace the weights of `model` by the average of relative width `ema_width` (None: plain) at `step`.
 
-    Rows of normalized weights are put back on the unit sphere. Returns the residual of the reconstruction (see
+    Rows of forced weights are put back on the unit sphere. Returns the residual of the reconstruction (see
     `training.snapshots.reconstruct`). Raises UserError if the snapshots cannot give these weights or are of another
     model.
     """
+    residual = load_stored_weights(model, snapshots, ema_width, step)
+    model.normalize_weights()
+    return residual
+
+
+def load_stored_weights(model: DiT, snapshots: Path, ema_width: float | None, step: int) -> float:
+    """`load_weights` without normalization: rows are as the snapshots hold them."""
     weights, residual = reconstruct(snapshots, ema_width, step)
     expected = model.state_dict().keys()
     if weights.keys() != expected:
@@ -50,5 +57,4 @@ def load_weights(model: DiT, snapshots: Path, ema_width: float | None, step: int
         problem = f"missing parameter {missing[0]!r}" if missing else f"unknown parameter {unknown[0]!r}"
         raise UserError(f"{snapshots}: {problem}: must hold the parameters of the run's model")
     model.load_state_dict(weights)
-    model.normalize_weights()
     return residual

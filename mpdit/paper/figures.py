@@ -105,11 +105,11 @@ def sites(data: ArtifactData) -> Figure:
     title="Norms of weights",
     experiments=("table1",),
     reads=("runs", "magnitudes"),
-    caption="Norms of weights: the root mean square norm of the stored rows, relative to the norm of a row that "
-    "preserves magnitude. Left, over training, as the mean over blocks, shaded from the lowest to the highest block; "
-    "right, by block after training, with the embeddings (in) and the final layer (out). Lines are means over seeds. "
-    "Without forced normalization the norms of Config C can only grow. Configs D and E put each row back on the "
-    "sphere, so their norms stay at 1.",
+    caption="Norms of weights: the root mean square norm of the rows as the EMA stores them, relative to the norm of a "
+    "row that preserves magnitude. Left, over training, as the mean over blocks, shaded from the lowest to the highest "
+    "block; right, by block after training, with the embeddings (in) and the final layer (out). Lines are means over "
+    "seeds. Without forced normalization the norms of Config C can only grow. Configs D and E put each row back on the "
+    "sphere after every step; an average of such rows is shorter than 1 where they have moved.",
 )
 def weights(data: ArtifactData) -> Figure:
     return over_training.weight_norms(data["runs"], data["magnitudes"])

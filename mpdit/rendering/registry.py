@@ -153,7 +153,7 @@ class Claim:
     """A published sentence, the quantity that tests it, and the range in which the quantity must lie, in `unit`."""
 
     name: str
-    sentence: str
+    sentence: str  # {metric} in it stands for the metric that decides
     quantity: Quantity
     unit: Unit
     low: float = -math.inf

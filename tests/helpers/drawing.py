@@ -52,7 +52,10 @@ def runs_frame(*entries: dict) -> pd.DataFrame:
 def magnitude_rows(run: dict, values: dict, **common: object) -> pd.DataFrame:
     """Rows of magnitudes.csv: `values` gives the magnitude by (step, block), `common` the other columns."""
     empty = dict.fromkeys(MAGNITUDES.names, np.nan) | {"run": run["run"], **common}
-    return pd.DataFrame([{**empty, "step": s, "block": b, "magnitude": m} for (s, b), m in values.items()])
+    return pd.DataFrame([
+        {**empty, "step": s, "block": b, "magnitude": m, "ema_width": 0.05 if s else np.nan}
+        for (s, b), m in values.items()
+    ])  # fmt: skip
 
 
 def stream_magnitudes(*levels: tuple[dict, float]) -> pd.DataFrame:

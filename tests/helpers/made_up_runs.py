@@ -14,7 +14,7 @@ from mpdit.training.training_log import COLUMNS as TRAINING
 PROTOCOL = "ddpm50-guidance1-n1000-ema0.05-step100-seed0"
 SCORE = tuple(name for name in FID.names if name != "protocol")
 SCORE_FILE = "fid-efficientnet-lite0.csv"
-LR = {"A": 1e-3, "B": 1e-3, "C": 2e-2, "D": 2e-2, "E": 2e-2}
+LR = {"A": 1e-3, "B": 1e-3, "C": 2e-2, "D": 2e-2, "E": 2e-2, "E-leaky": 2e-2}
 
 
 def entry(config="A", seed=0, **changes) -> dict:

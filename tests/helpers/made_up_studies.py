@@ -12,7 +12,16 @@ INCEPTION = {
     "count": 10_000,
     "reference_count": 50_000,
 }
-SITES = {"stream": ("activation", "residual"), "mlp input": ("activation", "mlp_input"), "weights": ("weight", "all")}
+STREAM, MLP_INPUT = {0: 0.5, 1: 1.5}, {0: 0.25, 1: 1.5}  # by block, in units of the curve
+# Curve: kind and site of its rows, and the magnitudes of blocks in units of the curve. Block 2 is the final layer.
+SITES = {
+    "stream": ("activation", "residual", STREAM),
+    "entering": ("activation", "residual", {-1: 1.0}),
+    "mlp input": ("activation", "mlp_input", MLP_INPUT),
+    "correlated": ("correlated", "residual", STREAM),
+    "weights": ("weight", "all", STREAM | {2: 100.0}),
+    "plain weights": ("weight", "all", STREAM | {2: 100.0}),
+}
 MEASURED = {"model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift"}
 
 
@@ -40,14 +49,17 @@ def study(*runs: tuple, curves=(), cost=None) -> dict:
     data = frames(*runs, cost=cost)
     rows = []
     for config, seed, curve, values in curves:
-        kind, site = SITES[curve]
-        levels = {0: 0.25, 1: 1.0} if curve == "mlp input" else {0: 0.5, 1: 1.5}
+        kind, site, levels = SITES[curve]
         for step, value in zip((0, 50, 100), values, strict=True):
-            magnitudes = {block: value * level for block, level in levels.items()}
-            if kind == "weight":
-                magnitudes[2] = 100.0  # of the final layer, which is not a block
-            about = {"run": entry(config, seed)["run"], "step": step, "kind": kind, "site": site, "timestep": 500.0}
-            rows += [{**about, "block": block, "magnitude": magnitude} for block, magnitude in magnitudes.items()]
+            width = 0.05 if step and curve != "plain weights" else None
+            about = {"run": entry(config, seed)["run"], "step": step, "ema_width": width, "kind": kind, "site": site}
+            if (curve == "plain weights" and step != 100) or (curve == "correlated" and step == 50):
+                continue  # not traced: the initialization is among `weights`
+            for block, level in levels.items():
+                if kind == "correlated":
+                    rows.append({**about, "block": block, "magnitude": level, "correlation": 0.0})
+                    about["correlation"] = 0.99
+                rows.append({**about, "block": block, "magnitude": value * level})
     return data | {"magnitudes": pd.DataFrame(rows, columns=MAGNITUDES.names)}
 
 

@@ -65,7 +65,7 @@ def _sentence(verdict: Verdict) -> str:
     """The claim, followed by its bounds where the sentence does not determine them."""
     claim = verdict.claim
     if not claim.reason:
-        return claim.sentence
+        return verdict.sentence
     low, high = (_number(bound, claim.unit) for bound in (claim.low, claim.high))
     if math.isinf(claim.high):
         within = f"above {low}"
@@ -73,7 +73,7 @@ def _sentence(verdict: Verdict) -> str:
         within = f"below {high}"
     else:
         within = f"{low} to {high}"
-    return f"{claim.sentence} ({within}{UNIT_WORDS[claim.unit]})"
+    return f"{verdict.sentence} ({within}{UNIT_WORDS[claim.unit]})"
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -231,8 +231,8 @@ def _notes(every: Sequence[Verdict]) -> list[str]:
         )
     if any(finding.kind == "magnitude" for finding in findings):
         notes.append(
-            "Magnitudes: means over blocks and noise levels (for the MLP's input, the highest block), at the EMA width "
-            "that was traced, from initialization to the last step."
+            "Magnitudes: means over noise levels at the EMA width that was traced, from initialization to the last "
+            "step; means over blocks, unless the claim names one. Weights as stored, before any normalization."
         )
     run = {verdict.claim.name for verdict in every if verdict.was_run}
     if any(not verdict.was_run and verdict.claim.name in run for verdict in every):

@@ -49,6 +49,11 @@ class Verdict:
         return self.judgment.finding
 
     @property
+    def sentence(self) -> str:
+        """The sentence of the claim, with the metric that decides."""
+        return self.claim.sentence.replace("{metric}", self.finding.metric.label if self.finding.metric else "FID")
+
+    @property
     def outcome(self) -> Outcome:
         outcome = self.judgment.outcome(self.p_holm)
         return "interim" if self.is_interim and outcome != "not run" else outcome
@@ -134,7 +139,7 @@ class Verdict:
         claim, finding = self.claim, self.finding
         ours, fixed = self.ours, self.fixed
         return {
-            "claim": claim.name, "sentence": claim.sentence, "model": self.model, "data": self.data,
+            "claim": claim.name, "sentence": self.sentence, "model": self.model, "data": self.data,
             "paper": claim.published, "ours": ours[0], "low": ours[1], "high": ours[2], "unit": claim.unit,
             "n": self.n, "p": self.judgment.p, "p_holm": self.p_holm, "family": self.family, "verdict": self.outcome,
             "decides": self.decides, "remark": self.remark, "setting": finding.setting, "metric": finding.metric_label,

@@ -150,8 +150,10 @@ def _draw_by_step(
 
 
 def weight_norms(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure:
-    """Norms of weights: left over training, right by block after training, with embeddings and final layer."""
+    """Norms of weights, as averaged: left over training, right by block after training, with embeddings and final
+    layer."""
     rows = magnitudes[(magnitudes["kind"] == "weight") & (magnitudes["site"] == "all")]
+    rows = rows[rows["ema_width"].notna() | (rows["step"] == 0)]  # without the plain weights
     rows = rows_of_complete_runs(rows, runs, "step")
     final_layer = rows.groupby("run")["block"].transform("max")
     of_blocks, final = rows[(rows["block"] >= 0) & (rows["block"] < final_layer)], rows_after_training(rows)

@@ -68,6 +68,7 @@ def test_with_fewer_samples_than_features_kid_decides():
     a, e = seeds("A", *[deficient(80.0, 0.1)] * 3), seeds("E", *[deficient(60.0, kid) for kid in (0.12, 0.13, 0.121)])
     row = judged_among_all("preservation", *a, *e)
     assert (row["verdict"], row["metric"]) == ("fails", "KID")
+    assert row["sentence"] == "Config E has a lower KID than Config A"
     size = judged_among_all("preservation-size", *a, *e)
     assert size["verdict"] == "undecided"
     assert "KID cannot decide the size of a difference in FID" in size["decides"]

@@ -38,21 +38,65 @@ def test_growth_and_bounds_of_the_residual_stream():
     assert magnitudes("growth-a-e", both)["verdict"] == "not run"
 
 
-def test_spikes_at_the_mlp_input_and_their_cause():
-    spike, calm = {"mlp_input": (1.0, 3.0, 2.0)}, {"mlp_input": (1.0, 1.1, 1.2)}
+def test_growth_across_blocks_is_after_training_and_from_what_enters_the_first():
+    """The stream after the last block is 1.5 times the curve."""
+    grows = {"stream": (1.0, 1.0, 2.0), "entering": (1.0, 1.0, 0.5)}
+    row = magnitudes("growth-a-blocks", traced("A", **grows))
+    assert (row["ours"], row["verdict"]) == (pytest.approx(1.5 * 2.0 / 0.5), "holds")
+    calm = {"entering": (0.5, 0.5, 1.0)}  # three times at initialization, which does not count
+    assert magnitudes("growth-a-blocks", traced("A", **calm))["verdict"] == "fails"
+    assert magnitudes("bound-c-blocks", traced("C", **calm))["verdict"] == "holds"
+    assert magnitudes("bound-e-blocks", traced("E", **grows))["verdict"] == "fails"
+    assert magnitudes("growth-a-e-blocks", traced("A", **grows), traced("E", **calm))["verdict"] == "holds"
+    assert magnitudes("growth-a-c-blocks", traced("A", **calm), traced("C", **grows))["verdict"] == "fails"
+
+
+def test_the_most_correlated_inputs_are_compared_with_independent_ones():
+    row = magnitudes("correlated-e", traced("E", correlated=(9.0, 9.0, 1.4)))
+    assert (row["ours"], row["verdict"]) == (pytest.approx(1.414, abs=0.001), "holds")
+    for last in (2.5, 0.3):
+        assert magnitudes("correlated-c", traced("C", correlated=(1.0, 1.0, last)))["verdict"] == "fails"
+
+
+def test_the_input_of_the_mlp_is_compared_with_the_stream_of_the_same_block_after_training():
+    """In block 1 both are 1.5 times their curve, in block 0 the input is half as large as the stream."""
+    spike, calm = {"mlp_input": (1.0, 1.0, 3.0)}, {"mlp_input": (1.0, 3.0, 1.2)}  # half-way does not count
+    assert magnitudes("spikes", traced("D", **spike))["ours"] == pytest.approx(3.0)
     assert magnitudes("spikes", traced("D", **spike))["verdict"] == "holds"
     assert magnitudes("spikes", traced("D", **calm))["verdict"] == "fails"
+    small_stream = {"mlp_input": (1.0, 1.0, 1.0), "stream": (1.0, 1.0, 0.25)}
+    assert magnitudes("spikes", traced("D", **small_stream))["ours"] == pytest.approx(4.0)
     assert magnitudes("spikes-norm", traced("D", **spike), traced("E", **calm))["verdict"] == "holds"
     assert magnitudes("spikes-norm", traced("D", **calm), traced("E", **spike))["verdict"] == "fails"
 
 
-def test_forced_normalization_bounds_weights():
+def test_weights_grow_without_forced_normalization():
     assert magnitudes("weights-c", traced("C", weights=(1.0, 1.5, 2.0)))["ours"] == pytest.approx(2.02, abs=0.001)
     assert magnitudes("weights-c", traced("C", weights=(1.0, 1.5, 2.0)))["verdict"] == "holds"
     assert magnitudes("weights-c", traced("C", weights=(1.0, 1.0, 0.9)))["verdict"] == "fails"
-    still = [("D", seed, curve, (1.0, 1.0, 1.0)) for seed in range(3) for curve in SITES]
-    assert magnitudes("weights-d", still)["verdict"] == "holds"
-    assert magnitudes("weights-d", traced("D", weights=(1.0, 1.5, 2.0)))["verdict"] == "fails"
+
+
+def still(**curves) -> list[tuple]:
+    """Curves of Config D that are the same for three seeds."""
+    values = dict.fromkeys(SITES, (1.0, 1.0, 1.0)) | {name.replace("_", " "): v for name, v in curves.items()}
+    return [("D", seed, curve, values[curve]) for seed in range(3) for curve in SITES]
+
+
+def test_forced_normalization_is_judged_by_the_plain_weights():
+    """An average of unit rows is shorter than 1, whatever their norms."""
+    assert magnitudes("weights-d", still(weights=(1.0, 0.9, 0.95)))["verdict"] == "holds"
+    assert magnitudes("weights-d", still(plain_weights=(1.0, 1.0, 1.5)))["verdict"] == "fails"
+
+
+def test_results_of_an_earlier_version_have_no_norms_of_plain_weights():
+    curves = [curve for curve in still() if curve[2] != "plain weights"]
+    row = magnitudes("weights-d", curves)
+    assert (row["verdict"], row["decides"]) == (
+        "not run",
+        "norms of the plain weights, which an earlier version did not trace: delete magnitudes.csv of these runs, and "
+        "run the workflow again",
+    )
+    assert magnitudes("spikes", curves)["verdict"] == "fails"  # the others are judged as before
 
 
 def test_runs_that_were_not_traced_to_the_end_show_no_growth():
@@ -60,5 +104,5 @@ def test_runs_that_were_not_traced_to_the_end_show_no_growth():
     data = study(*(run("A", seed) for seed in range(3)), curves=curves)
     data["magnitudes"] = data["magnitudes"][data["magnitudes"]["step"] < 100]
     row = verdict_rows(data).set_index("claim").loc["growth-a"]
-    assert (row["verdict"], row["decides"]) == ("not run", "magnitudes traced to the last step")
+    assert (row["verdict"], row["decides"]) == ("not run", "magnitudes (residual stream) traced to the last step")
     assert magnitudes("growth-a", curves)["n"] == 3

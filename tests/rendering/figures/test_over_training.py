@@ -130,6 +130,7 @@ def test_norms_of_weights_are_those_of_the_blocks():
     magnitudes = pd.concat([
         magnitude_rows(c, values, kind="weight", site="all"),
         magnitude_rows(c, {(0, 0): 7.0}, kind="weight", site="qkv"),
+        magnitude_rows(c, {(100, 0): 5.0, (100, 2): 5.0}, kind="weight", site="all").assign(ema_width=np.nan),  # plain
     ])  # fmt: skip
     by_step, by_block = draw(weight_norms, runs_frame(c), magnitudes).axes
     assert lists(by_step) == {"C": ([0, 100], [1, 3])}  # of the blocks 0 and 1 only
