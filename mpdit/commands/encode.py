@@ -2,7 +2,8 @@
 
 In:  DATA_JSON, the `data` section of a configuration, as a JSON file or as JSON itself: name, source (mnist, folder,
      zip, tar, parquet), path, resolution, autoencoder (null for pixels, a local folder or a hub id), flips (none,
-     both), broken (error, skip), holdout (pictures per class that are left out, or the path of others; null).
+     both), broken (error, skip), links (that lead out of a folder: error, follow), holdout (pictures per class that are
+     left out, or the path of others; null).
 Out: FOLDER with mean.npy, std.npy (if the autoencoder has a posterior), labels.npy and, written last, manifest.json.
 
 With --heldout the pictures that `holdout` leaves out or names are encoded instead, never mirrored.

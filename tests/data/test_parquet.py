@@ -1,5 +1,7 @@
 """Parquet shards as the hub has them, and what can be wrong with them."""
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers.packings import PICTURES, data_of, write_parquet
@@ -73,6 +75,10 @@ def with_class_names_in_some_shards(path):
     pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
 
 
+def with_huge_labels(table):
+    return table.set_column(1, "label", pa.array(np.full(len(table), 2**64 - 1, np.uint64)))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -85,7 +91,10 @@ def with_class_names_in_some_shards(path):
         (with_labels(["x"] * 10), "column label is of type string; expected integers"),
         (with_labels([0] * 9 + [None]), "1 rows have no label"),
         (with_labels([0, 1, 2, 3] + [0] * 6), r"it: train-00001-of-00003\.parquet:0: label 3 .* expected 0 to 2$"),
-        (with_labels([0] * 9 + [-1], False), r"it: train-00002-of-00003\.parquet:3: label -1 .* expected 0 or more$"),
+        (with_labels([0] * 9 + [-1], False), r"it: train-00002-of-00003\.parquet:3: label -1 .* expected 0 to 9: "),
+        (with_labels([10**9] * 10, False), r"it: train-00000-of-00003\.parquet:0: label 1000000000 is out of range"),
+        (with_labels([0] * 9 + [10**12], False), r"it: train-00002-.*:3: label 1000000000000 is out of range"),
+        (with_changed_table(with_huge_labels), r"not a readable Parquet file \(Integer value 18446744073709551615"),
         (with_labels([0] * 9 + [2], False), r"it: class 1 \(label 1\) has no row"),
         (with_labels(None, ["a", "b", "c", "d"]), r"it: class d \(label 3\) has no row"),
         (with_labels(None, ["a", "a", "b"]), "must be a list of different names"),

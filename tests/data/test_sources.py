@@ -167,8 +167,8 @@ def test_a_damaged_zip_member_is_a_broken_picture(tmp_path):
 
 
 def test_a_file_that_cannot_be_read_is_an_error_even_where_broken_pictures_are_skipped(tmp_path):
-    path = write_folder(tmp_path / "it")
-    (path / "n01/1.JPEG").unlink()
-    (path / "n01/1.JPEG").symlink_to("nowhere")
+    data = data_of("folder", write_folder(tmp_path / "it"), broken="skip")
+    source = open_source(data)
+    (tmp_path / "it/n01/1.JPEG").unlink()  # after it was listed
     with pytest.raises(UserError, match=r"it: n01/1\.JPEG: cannot be read \(.*No such file"):
-        images_of(data_of("folder", path, broken="skip"))
+        list(rgb_images(source, data))

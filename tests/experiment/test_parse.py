@@ -56,7 +56,7 @@ def test_the_data_section_alone_is_checked_under_its_own_name():
         parse_data({"name": "x", "source": "folder", "resolution": 8, "flip": "both"})
     assert str(error.value) == (
         "data: unknown key 'flip' (did you mean 'flips'?); expected one of name, source, path, resolution, "
-        "autoencoder, flips, broken, holdout"
+        "autoencoder, flips, broken, links, holdout"
     )
     with pytest.raises(UserError, match=r"^data.path: missing; expected the folder of images$"):
         parse_data({"name": "x", "source": "folder", "resolution": 8})
