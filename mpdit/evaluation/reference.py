@@ -22,7 +22,7 @@ from ..system.errors import UserError
 from ..system.files import file_hash, replacing
 from ..system.seeds import seed_of
 from .features import load_extractor
-from .metrics import frechet_distance, kernel_distance
+from .metrics import frechet_distance, kernel_distance, mean_kernel, over_all_pairs
 from .npz import read_npz
 from .precomputed import read_statistics
 from .projection import Projection, principal_components, projected_hash
@@ -54,16 +54,20 @@ class Reference:
     rows: NDArray[np.float32]  # (min(count, KID_FEATURES), D) float32, features drawn at random for KID
     floor: Floor | None
     projection: Projection | None = None  # of the network's features, to those that are compared
+    mean_kernel: float | None = None  # `metrics.mean_kernel` of the rows, if KID needs it; files of version 0.1 lack it
 
     def save(self, path: str | Path) -> None:
         """Write an .npz, with `mu` and `sigma` under the names that torch-fidelity and the ADM evaluator use.
 
-        What is None is written as NaN, a projection as `center` and `components` where there is one.
+        What is None is written as NaN; a projection, as `center` and `components`, and the mean kernel only where there
+        is one.
         """
         floor, projection = self.floor, self.projection
-        arrays: dict[str, Any] = (
-            {} if projection is None else {"center": projection.center, "components": projection.components}
-        )
+        arrays: dict[str, Any] = {}
+        if projection is not None:
+            arrays.update(center=projection.center, components=projection.components)
+        if self.mean_kernel is not None:
+            arrays["mean_kernel"] = self.mean_kernel
         with replacing(path) as part, open(part, "wb") as file:
             np.savez(
                 file,
@@ -101,6 +105,7 @@ class Reference:
                 if precomputed
                 else Floor(scalars["fid_floor"], scalars["kid_floor"], scalars["floor_count"]),
                 projection=Projection(arrays["center"], arrays["components"]) if "components" in arrays else None,
+                mean_kernel=scalars.get("mean_kernel"),
             )
         except KeyError as error:
             raise UserError(f"{path}: no array {error}: must be a file that `mpdit reference` wrote") from None
@@ -150,7 +155,7 @@ def build_reference(
     # The key is fixed: every run is compared with the same reference, whatever its own seed.
     rng = np.random.default_rng(seed_of("reference"))
     statistics = reference_statistics(batches, count, rng, FEATURES[features].components)
-    reference_hash = digest.hexdigest()[:16]
+    reference_hash, rows = digest.hexdigest()[:16], statistics.rows
     return Reference(
         name=name,
         hash=reference_hash,
@@ -159,9 +164,10 @@ def build_reference(
         count=statistics.moments.count,
         mu=statistics.moments.mean,
         sigma=statistics.moments.covariance,
-        rows=statistics.rows,
+        rows=rows,
         floor=statistics.floor,
         projection=statistics.projection,
+        mean_kernel=mean_kernel(rows) if over_all_pairs(count, *rows.shape) else None,
     )
 
 

@@ -82,7 +82,9 @@ def score(features: NDArray[np.float32], reference: Reference) -> Score:
     if reference.projection is not None:
         features = reference.projection.rows(features)
     moments = row_moments(features)
-    kid, kid_sd = kernel_distance(features, reference.rows, seed=0) if len(reference.rows) else (None, None)
+    kid, kid_sd = None, None
+    if len(reference.rows):
+        kid, kid_sd = kernel_distance(features, reference.rows, seed=0, mean_kernel_2=reference.mean_kernel)
     smaller_count = moments.count if reference.count is None else min(moments.count, reference.count)
     floor = reference.floor
     return Score(

@@ -1,7 +1,10 @@
-"""Samplers: draw whitened latents from a model, with diffusers' schedulers on timesteps chosen here."""
+"""Samplers: draw whitened latents from a model.
+
+The three formulas are written out here, with constants in float64. diffusers has them too, but takes longer to import
+than a small run takes to sample, and has products of alphas in float32; the tests compare the two.
+"""
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -10,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from ..system import seeds
@@ -19,6 +21,12 @@ from .diffusion import Diffusion
 
 # (x (N, C, H, W), t (N,), labels (N,)) -> (N, 2C, H, W)
 Model = Callable[[Tensor, Tensor, Tensor], Tensor]
+# (x, the model's output for x, the cumulative product of alphas at x and at the next timestep, which is 1 in the last
+# step, a function that draws noise (N, C, H, W)) -> x at the next timestep
+Step = Callable[[Tensor, Tensor, float, float, Callable[[], Tensor]], Tensor]
+
+
+# --- The timesteps that are visited ---
 
 
 def even_timesteps(diffusion: Diffusion, steps: int) -> list[int]:
@@ -51,46 +59,81 @@ def log_snr_timesteps(diffusion: Diffusion, steps: int) -> list[int]:
     return visited[1:]
 
 
+# --- The steps between them ---
+
+
+def _ancestral_step(x: Tensor, output: Tensor, alpha: float, following: float, draw: Callable[[], Tensor]) -> Tensor:
+    """A sample of p(x_{t-1} | x_t) with the learned variance (DDPM, algorithm 2; Improved DDPM, eq. 15)."""
+    noise, fraction = output.chunk(2, dim=1)
+    beta = 1 - alpha / following
+    mean = torch.add(x, noise, alpha=-beta / math.sqrt(1 - alpha)).div_(math.sqrt(1 - beta))
+    if following == 1:
+        return mean
+    low, high = (
+        math.log(beta * (1 - following) / (1 - alpha)),
+        math.log(beta),
+    )  # bounds of the log variance, at -1 and 1
+    deviation = fraction.mul((high - low) / 4).add_((high + low) / 4).exp_()
+    return mean.addcmul_(deviation, draw())
+
+
+def _predict_x0(x: Tensor, output: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """The predicted x_0 and noise."""
+    noise = output.chunk(2, dim=1)[0]
+    return torch.add(x, noise, alpha=-math.sqrt(1 - alpha)).div_(math.sqrt(alpha)), noise
+
+
+def _ddim_step(x: Tensor, output: Tensor, alpha: float, following: float, draw: Callable[[], Tensor]) -> Tensor:
+    """DDIM without noise: eta 0 (arXiv 2010.02502, eq. 12)."""
+    x0, noise = _predict_x0(x, output, alpha)
+    return x0.mul_(math.sqrt(following)).add_(noise, alpha=math.sqrt(1 - following))
+
+
+class _DPMSolverSteps:
+    """Steps of DPM-Solver++ 2M (arXiv 2211.01095, algorithm 2); the first and the last are of first order."""
+
+    def __init__(self) -> None:
+        self.before: tuple[float, Tensor] | None = None  # log(signal / noise) and x_0 at the timestep before
+
+    def __call__(self, x: Tensor, output: Tensor, alpha: float, following: float, draw: Callable[[], Tensor]) -> Tensor:
+        x0, _ = _predict_x0(x, output, alpha)
+        log_ratio, before, self.before = _log_ratio(alpha), self.before, (_log_ratio(alpha), x0)
+        if following == 1:
+            return x0
+        h = _log_ratio(following) - log_ratio
+        if before is not None:
+            x0 = torch.lerp(before[1], x0, 1 + h / (2 * (log_ratio - before[0])))
+        return torch.add(
+            x0 * (-math.expm1(-h) * math.sqrt(following)), x, alpha=math.sqrt((1 - following) / (1 - alpha))
+        )
+
+
+def _log_ratio(alpha: float) -> float:
+    """log(signal / noise): half the log signal-to-noise ratio."""
+    return math.log(alpha / (1 - alpha)) / 2
+
+
 @dataclass(frozen=True)
 class Sampler:
-    """A scheduler of diffusers and how it is used here."""
+    """Which timesteps of the process a sampler visits, and how it gets from each to the next."""
 
-    scheduler: type  # class in diffusers
-    settings: dict[str, Any]  # its arguments
-    timesteps: Callable[[Diffusion, int], list[int]]  # the timesteps of the process that are visited
-    stochastic: bool  # whether each step adds noise of the learned variance
+    timesteps: Callable[[Diffusion, int], list[int]]  # ascending
+    steps: Callable[[], Step]  # new ones for every batch, as some remember the step before
 
 
 SAMPLERS = {
-    "ddpm": Sampler(DDPMScheduler, {"variance_type": "learned_range", "clip_sample": False}, even_timesteps, True),
-    "ddim": Sampler(DDIMScheduler, {"clip_sample": False}, even_timesteps, False),
-    "dpm_solver": Sampler(DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}, log_snr_timesteps, False),
+    "ddpm": Sampler(even_timesteps, lambda: _ancestral_step),
+    "ddim": Sampler(even_timesteps, lambda: _ddim_step),
+    "dpm_solver": Sampler(log_snr_timesteps, _DPMSolverSteps),
 }
+
+
+# --- Sampling ---
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:
     """Labels (count,) int64; image i has label i mod num_classes."""
     return torch.arange(count) % num_classes
-
-
-def respaced_scheduler(sampler: str, diffusion: Diffusion, timesteps: list[int]) -> Any:
-    """A scheduler of diffusers for the shorter process that visits only `timesteps` (ascending).
-
-    Its own timesteps are 0 .. len(timesteps)-1. A separate process is needed because diffusers' DDIM assumes that the
-    step before t is t - T // steps, which does not hold for the spacing of Improved DDPM.
-    """
-    alphas_cumprod = diffusion.alphas_cumprod[timesteps]  # (S,) float64
-    previous = torch.cat([alphas_cumprod.new_ones(1), alphas_cumprod[:-1]])
-    scheduler = SAMPLERS[sampler].scheduler(
-        len(timesteps),
-        trained_betas=(1 - alphas_cumprod / previous).tolist(),
-        timestep_spacing="trailing",  # visits every step; with other spacings DPM-Solver skips some
-        **SAMPLERS[sampler].settings,
-    )
-    scheduler.alphas_cumprod = (
-        alphas_cumprod  # the scheduler's own is in float32, too coarse for 1 - alpha_t / alpha_{t-1}
-    )
-    return scheduler
 
 
 def check_protocol(sampler: str, steps: int, guidance: float, count: int, timesteps: int = 1000) -> None:
@@ -157,7 +200,7 @@ def sample_batches(
     device = torch.device(device)
     autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
     timesteps = SAMPLERS[sampler].timesteps(diffusion, steps)
-    scheduler = respaced_scheduler(sampler, diffusion, timesteps)
+    alphas = [1.0, *diffusion.alphas_cumprod[timesteps].tolist()]
 
     def predict(x: Tensor, t: int, y: Tensor) -> Tensor:
         """Guided noise and variance (B, 2C, H, W)."""
@@ -173,18 +216,27 @@ def sample_batches(
 
     for start in range(0, len(labels), batch_size):
         y = labels[start : start + batch_size].to(device)
-        generators = [seeds.generator(seed, "sampling", start + i) for i in range(len(y))]
-        x = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(device)
-        with warnings.catch_warnings():  # diffusers converts tensors to arrays in a way that numpy 2 deprecates
-            warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
-            scheduler.set_timesteps(steps)  # also resets the state from the previous batch
-        for step in reversed(range(steps)):
+        draw = _noise_of_images(seed, range(start, start + len(y)), shape, device)
+        x, step = draw(), SAMPLERS[sampler].steps()
+        for index in reversed(range(steps)):
             with autocast:
-                output = predict(x, timesteps[step], y)
-            if SAMPLERS[sampler].stochastic:
-                x = scheduler.step(output, step, x, generator=generators).prev_sample
-            else:  # pass the noise only, because these schedulers would split the output at three channels
-                x = scheduler.step(output[:, : shape[0]], step, x).prev_sample
+                output = predict(x, timesteps[index], y)
+            x = step(x, output, alphas[index + 1], alphas[index], draw)
             if on_step is not None:
-                on_step(start + len(y) * (steps - step) / steps)
+                on_step(start + len(y) * (steps - index) / steps)
         yield x
+
+
+def _noise_of_images(
+    seed: int, images: range, shape: tuple[int, int, int], device: torch.device
+) -> Callable[[], Tensor]:
+    """A function that draws the next noise of each image, on the CPU: (B, C, H, W) on `device`."""
+    generators = [seeds.generator(seed, "sampling", image) for image in images]
+
+    def draw() -> Tensor:
+        noise = torch.empty(len(images), *shape)
+        for image, generator in zip(noise, generators, strict=True):
+            image.normal_(generator=generator)
+        return noise.to(device)
+
+    return draw

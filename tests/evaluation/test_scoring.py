@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from helpers.references import random_reference
 
+from mpdit.evaluation.metrics import mean_kernel
+from mpdit.evaluation.reference import Reference
 from mpdit.evaluation.scoring import score
 
 NOT_IN_STATISTICS = ("reference_count", "kid", "kid_sd", "fid_floor", "kid_floor", "floor_count")
@@ -39,3 +41,12 @@ def test_precomputed_statistics_give_the_same_frechet_distance_and_nothing_else(
     assert {name for name, value in ours.items() if value is None} == set(NOT_IN_STATISTICS)
     assert None not in theirs.values()
     assert ours["fid_rank_deficient"] is False and score(rows[:6], alone).fid_rank_deficient is True
+
+
+def test_a_reference_may_hold_the_mean_kernel_of_its_rows_or_not(tmp_path):
+    """Files of version 0.1 do not."""
+    without, rows = random_reference(), random_features()
+    random_reference(mean_kernel=mean_kernel(without.rows)).save(tmp_path / "with.npz")
+    expected, scored = score(rows, without), score(rows, Reference.load(tmp_path / "with.npz"))
+    assert scored.kid == pytest.approx(expected.kid, rel=1e-12)
+    assert scored.kid_sd == expected.kid_sd

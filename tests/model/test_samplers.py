@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
 from mpdit.model.diffusion import Diffusion
 from mpdit.model.samplers import SAMPLERS, balanced_labels, even_timesteps, log_snr_timesteps, sample
@@ -150,6 +150,25 @@ def test_respaced_ddpm_equals_diffusers_with_the_same_timesteps():
         output = untrained_model(x, torch.tensor([t]), torch.tensor([0]))
         x = scheduler.step(output, t, x, generator=generator).prev_sample
     assert torch.allclose(draw(count=1, steps=30), x, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+@pytest.mark.parametrize("steps", [1, 2, 3, 20])
+def test_dpm_solver_equals_diffusers_on_the_process_of_the_visited_timesteps(steps):
+    """diffusers chooses timesteps by rules of its own, so it gets a process that has no others."""
+    timesteps = log_snr_timesteps(DIFFUSION, steps)
+    alphas = ALPHAS_CUMPROD[timesteps]
+    betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])
+    scheduler = DPMSolverMultistepScheduler(
+        steps, trained_betas=betas.tolist(), algorithm_type="dpmsolver++", timestep_spacing="trailing"
+    )
+    scheduler.alphas_cumprod = alphas  # in float64
+    scheduler.set_timesteps(steps)
+    x = torch.randn((1, 2, 3, 3), generator=seeds.generator(0, "sampling", 0))
+    for k in reversed(range(steps)):
+        noise = untrained_model(x, torch.tensor([timesteps[k]]), torch.tensor([0]))[:, :2]
+        x = scheduler.step(noise, k, x).prev_sample
+    assert torch.allclose(draw(count=1, steps=steps, sampler="dpm_solver"), x, rtol=1e-3, atol=1e-4)
 
 
 def test_ddim_equals_its_formula():
