@@ -1,7 +1,7 @@
 """Stored models of a run: one safetensors file per EMA width and step, and one of the plain weights at the end.
 
 Snapshots hold averages as they are, with forced rows not renormalized. `reconstruct` builds an average of any width
-from them (see `ema`); only then call `model.normalize_weights()`, as EDM2's forward pass would.
+from them (see `ema_profiles`); only then call `model.normalize_weights()`, as EDM2's forward pass would.
 """
 
 import re
@@ -14,11 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..experiment.ema_profiles import LARGEST_RESIDUAL, fit_profile
 from ..system.errors import UserError
 from ..system.files import replacing
-from .ema import fit_profile
 
-LARGEST_RESIDUAL = 0.05  # of a reconstruction, as a share of the profile's L2 norm; see `reconstruct`
 SNAPSHOT_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
@@ -67,7 +66,7 @@ def reconstruct(folder: str | Path, width: float | None, step: int) -> tuple[dic
 
     Float32 tensors on the CPU, not renormalized. A width that was tracked comes back exactly as stored (residual 0);
     None returns the plain weights, where they are stored; any other width is fitted with all snapshots up to `step`
-    (see `ema.fit_profile`). Reads one tensor of one snapshot at a time.
+    (see `ema_profiles.fit_profile`). Reads one tensor of one snapshot at a time.
 
     Raises UserError when `step` has no snapshot (between two of them even the best fit is off by 7 to 26 %), when the
     residual exceeds LARGEST_RESIDUAL, or when a file is damaged.

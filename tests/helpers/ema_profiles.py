@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mpdit.training.ema import width_to_gamma
+from mpdit.experiment.ema_profiles import width_to_gamma
 
 
 def closed_form(ends: Sequence[int], width: float) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
-"""Power-function EMAs: the closed form, tracking at any interval, and the fit of profiles."""
+"""Power-function EMAs are tracked at any interval as their closed form says."""
 
-import math
 from itertools import pairwise
 
 import numpy as np
@@ -12,52 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from mpdit.experiment.schedule import snapshot_steps
+from mpdit.experiment.ema_profiles import width_to_gamma
 from mpdit.system.errors import UserError
 from mpdit.training import ema
 
 WIDTHS = (0.05, 0.10)
-
-
-# --- Profiles ---
-
-
-@given(st.floats(0.001, 0.288))
-def test_width_and_gamma_are_inverse(width):
-    assert ema.gamma_to_width(ema.width_to_gamma(width)) == pytest.approx(width, rel=1e-9)
-
-
-@pytest.mark.parametrize("width", [0.01, 0.05, 0.10, 0.25, ema.WIDEST])
-def test_width_is_the_standard_deviation_of_the_profile(width):
-    gamma = ema.width_to_gamma(width)
-    mass, mean, square = (quad(lambda x, k=k: (gamma + 1) * x ** (gamma + k), 0, 1)[0] for k in (0, 1, 2))
-    assert mass == pytest.approx(1)
-    assert math.sqrt(square - mean**2) == pytest.approx(width, rel=1e-6)
-
-
-@pytest.mark.parametrize("width", [0, -0.1, 0.3, float("nan")])
-def test_impossible_widths_are_errors(width):
-    with pytest.raises(UserError, match=r"EMA width: .*must be above 0 and at most 0\.2887"):
-        ema.width_to_gamma(width)
-
-
-@given(*[st.floats(0, 40), st.floats(1, 100)] * 2)
-def test_inner_product_is_the_integral(gamma_a, time_a, gamma_b, time_b):
-    def profile(gamma, time, x):
-        return (gamma + 1) / time * (x / time) ** gamma
-
-    early = min(time_a, time_b)
-    integral = quad(lambda x: profile(gamma_a, time_a, x) * profile(gamma_b, time_b, x), 0, early)[0]
-    assert ema.inner_product(gamma_a, time_a, gamma_b, time_b) == pytest.approx(integral, rel=1e-6, abs=1e-12)
-
-
-def test_inner_product_does_not_overflow_for_long_runs_and_narrow_widths():
-    gamma = ema.width_to_gamma(0.001)  # 998: 400000^998 overflows a float
-    product = ema.inner_product(gamma, 399_000, gamma, 400_000)
-    assert product == pytest.approx((gamma + 1) ** 2 / (2 * gamma + 1) / 4e5 * 0.9975**gamma)
-
-
-# --- Tracking ---
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.sampled_from([0.03, 0.05, 0.10, 0.25]))
@@ -72,7 +30,7 @@ def test_updates_at_any_interval_give_the_closed_form(intervals, width):
         average.update(end, dt)
     weights = average.averages[width]["w"].double().numpy()
     np.testing.assert_allclose(weights, closed_form(ends, width), atol=1e-6)  # float32 over 40 updates
-    gamma = ema.width_to_gamma(width)
+    gamma = width_to_gamma(width)
     (start, end) = list(pairwise([0, *ends]))[-1]
     continuous = quad(lambda x: (gamma + 1) / ends[-1] * (x / ends[-1]) ** gamma, start, end)[0]
     assert weights[-1] == pytest.approx(continuous, abs=1e-6)
@@ -112,14 +70,3 @@ def test_averages_follow_the_optimizer_and_are_restored_from_a_checkpoint():
     assert all(torch.equal(tensor, average.state_dict()[name]) for name, tensor in restored.state_dict().items())
     with pytest.raises(UserError, match=r"EMA state: '0.1/bias'"):
         ema.PowerEMA(dict(model.named_parameters()), [0.05]).load_state_dict(average.state_dict())
-
-
-# --- Fitting ---
-
-
-@pytest.mark.parametrize(("times", "worst"), [(16, 0.039), (32, 0.0112), (64, 0.003), (128, 0.0008), (250, 0.0002)])
-def test_residuals_are_those_that_snapshot_steps_states(times, worst):
-    profiles = [(step, width) for step in snapshot_steps(400_000, times) for width in WIDTHS]
-    fits = [ema.fit_profile(profiles, 400_000, width) for width in (0.03, 0.04, 0.06, 0.075, 0.125, 0.15, 0.2)]
-    assert max(residual for _, residual in fits) == pytest.approx(worst, rel=0.1)
-    assert all(coefficients.sum() == pytest.approx(1, abs=1e-12) for coefficients, _ in fits)

@@ -9,9 +9,10 @@ import torch
 from helpers.ema_profiles import closed_form
 from safetensors import safe_open
 
+from mpdit.experiment.ema_profiles import fit_profile
 from mpdit.experiment.schedule import snapshot_steps
 from mpdit.system.errors import UserError
-from mpdit.training.ema import PowerEMA, fit_profile
+from mpdit.training.ema import PowerEMA
 from mpdit.training.snapshots import list_snapshots, reconstruct, save_snapshot
 
 WIDTHS = (0.05, 0.10)
