@@ -4,11 +4,8 @@ from snakemake.utils import min_version
 
 min_version("9.10")
 
-if not workflow.configfiles:  # a configuration given with --configfile replaces the default whole
 
-    configfile: "config.yaml"
-
-
+include: "workflow/rules/configuration.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/tune.smk"
 include: "workflow/rules/encode.smk"

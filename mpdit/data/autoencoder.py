@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..experiment.autoencoder_config import AUTOENCODERS, downsampling
 from ..experiment.records import AutoencoderRecord
 from ..system.device import choose_device
 from ..system.errors import UserError
 from ..system.files import read_json
 
 Autoencoder: TypeAlias = Any  # an nn.Module, one of AUTOENCODERS; diffusers annotates neither its config nor its output
-AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*.safetensors")  # whole, or in parts
 
 
@@ -106,13 +106,6 @@ def describe_autoencoder(name: str, autoencoder: Autoencoder) -> AutoencoderReco
     )
 
 
-def downsampling(autoencoder: Autoencoder) -> int:
-    """Pixels per latent along each side."""
-    config = autoencoder.config
-    tiny = type(autoencoder).__name__ == "AutoencoderTiny"
-    return 2 ** (len(config.encoder_block_out_channels if tiny else config.block_out_channels) - 1)
-
-
 def pixels_to_raw(pixels: Tensor) -> Tensor:
     """uint8 pixels -> float32 x / 127.5 - 1 in [-1, 1], of the same shape."""
     return pixels.float() / 127.5 - 1
@@ -154,8 +147,9 @@ def latents_encoder(
     """
     chosen_device = choose_device(device)
     autoencoder = load_autoencoder(name, chosen_device)
-    if resolution % downsampling(autoencoder):
-        raise UserError(f"data.resolution: {resolution}: expected a multiple of {downsampling(autoencoder)} for {name}")
+    factor = downsampling(type(autoencoder).__name__, autoencoder.config)
+    if factor is not None and resolution % factor:
+        raise UserError(f"data.resolution: {resolution}: expected a multiple of {factor} for {name}")
     input_channels = autoencoder.config.in_channels
     if channels not in (1, input_channels):
         raise UserError(f"data.autoencoder: {name}: takes {input_channels} channels, but the images have {channels}")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..data.moments import Moments, row_moments
 from ..data.sources import open_source, rgb_images, source_kind
+from ..experiment.checks import STATISTICS
 from ..experiment.features import FEATURES
-from ..experiment.grid import STATISTICS
 from ..experiment.schema import Data
 from ..system.console import with_progress
 from ..system.errors import UserError

@@ -14,6 +14,9 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 NULLS = ("null", "none", "None")  # text that stands for null, as `--config` passes it
 SLUG = r"^[\w.]+$"  # names that enter file names: letters, digits, underscores and dots
+LONGEST_NAME = 180  # bytes of such a name: files named after it have up to 70 more, of the 255 that there may be
+LARGEST = 2**53  # of whole numbers: larger ones are not exact in CSVs and JavaScript
+OWN_WORDS = "own_words"  # type of the errors whose message is what was expected
 
 
 def _number(value: object) -> object:
@@ -56,8 +59,31 @@ def _sequence(value: object) -> object:
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values themselves, if none of them repeats."""
     if len(set(values)) != len(values):
-        raise PydanticCustomError("repeats", "a list without repeats")
+        raise PydanticCustomError(OWN_WORDS, "a list without repeats")
     return values
+
+
+def bounded(value: int) -> int:
+    """The number itself, if it is no larger than any that a study could mean."""
+    if value > LARGEST:
+        raise PydanticCustomError(OWN_WORDS, "a whole number of at most 2^53")
+    return value
+
+
+def _one_line(value: str) -> str:
+    """The text itself, if it can be part of a command, a path and a message."""
+    if any(character < " " or character == "\x7f" for character in value):
+        raise PydanticCustomError(OWN_WORDS, "a text without control characters")
+    return value
+
+
+def _file_name(value: str) -> str:
+    """The name itself, if a file can be named after it."""
+    if len(value.encode()) > LONGEST_NAME:
+        raise PydanticCustomError(OWN_WORDS, "a name of at most {longest} bytes", {"longest": LONGEST_NAME})
+    if value == "..":
+        raise PydanticCustomError(OWN_WORDS, "a name that is not the folder above")
+    return value
 
 
 def _section(value: object) -> object:
@@ -112,12 +138,12 @@ def one_of_kinds(**kinds: type | tuple[type, ...]) -> Discriminator:
 
 
 Item = TypeVar("Item")
-Text = Annotated[str, Field(min_length=1)]
-Slug = Annotated[str, Field(pattern=SLUG)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]
+Slug = Annotated[str, Field(pattern=SLUG), AfterValidator(_file_name)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
-Count = Annotated[int, Field(ge=1), WHOLE]
-Index = Annotated[int, Field(ge=0), WHOLE]
-Seed = Annotated[int, Field(ge=0, le=2**53), WHOLE]  # larger ones are not exact in CSVs and JavaScript
+Count = Annotated[int, Field(ge=1), AfterValidator(bounded), WHOLE]
+Index = Annotated[int, Field(ge=0), AfterValidator(bounded), WHOLE]
+Seed = Annotated[int, Field(ge=0, le=LARGEST), WHOLE]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
 Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), NUMBER]

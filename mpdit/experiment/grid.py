@@ -14,21 +14,27 @@ from typing import Any, TypeVar
 
 from ..system.errors import UserError
 from . import run_files
-from .checks import data_problems, step_problems
+from .checks import (
+    STATISTICS,
+    data_problems,
+    patch_problems,
+    scoring_problems,
+    shared_run_problems,
+    step_problems,
+    width_problems,
+)
 from .columns import AGGREGATES, HELDOUT_AGGREGATES
 from .ladder import resolve
 from .names import autoencoder_name, digest
-from .parse import load_yaml, parse_configuration, raise_problems, read_yaml
+from .parse import load_yaml, parse_configuration, raise_problems, read_configuration
 from .published import is_published
 from .rates import Setting, how_tuned, read_rates, setting_of
 from .records import PlannedRun
 from .run_spec import DataIdentity, Protocol, RunSpec
 from .schema import Block as BlockSection
-from .schema import Configuration, Sampling, Training
+from .schema import Sampling, Training
 from .tuning import Tuned
 from .tuning_setting import TuningSetting
-
-STATISTICS = (".npz", ".pt", ".pth")  # suffixes of a `scoring.reference` of precomputed statistics; others are images
 
 SectionType = TypeVar("SectionType", Training, Sampling)
 
@@ -60,7 +66,8 @@ class Experiment:
         self.data, self.training, self.sampling = parsed.data, parsed.training, parsed.sampling
         self.scoring, self.tracing, self.execution = parsed.scoring, parsed.tracing, parsed.execution
         self.heldout, self.tuning, self.claims = parsed.heldout, parsed.tuning, parsed.claims
-        problems = data_problems(self.data)
+        problems = data_problems(self.data) + scoring_problems(self.scoring)
+        problems += patch_problems(self.data, {name: section.model for name, section in parsed.experiments.items()})
         self.rates: dict[Setting, Tuned] = {}  # of the file that `learning_rates` names
         self.missing_rates: str | None = None  # that file, where it is not there
         self.learning_rates: dict[str, float] = {}
@@ -73,9 +80,10 @@ class Experiment:
         raise_problems(list(dict.fromkeys(problems)))
         self._sections = dict(parsed.experiments)
         self.blocks = {name: self._block(name, section) for name, section in parsed.experiments.items()}
+        raise_problems(shared_run_problems((block.name, block.runs) for block in self.blocks.values()))
         self.runs = {run.name: run for block in self.blocks.values() for run in block.runs}
         self.protocols = {protocol.name: protocol for block in self.blocks.values() for protocol in block.protocols}
-        self.configuration = _with_defaults(parsed)
+        self.configuration = parsed.with_defaults()
 
     # Blocks
 
@@ -145,7 +153,13 @@ class Experiment:
             "training": f"{where}.training" if section.training.model_fields_set else "training",
             "sampling": f"{where}.sampling" if section.sampling.model_fields_set else "sampling",
         }
-        return problems + step_problems(prefix, training, sampling)
+        chosen = {tuned.ema_width for tuned in self.rates.values()} if sampling.ema_width == "tuned" else ()
+        widths = chosen if isinstance(sampling.ema_width, str) else sampling.ema_width
+        return [
+            *problems,
+            *step_problems(prefix, training, sampling),
+            *width_problems(f"{prefix['sampling']}.ema_width", training, widths, sampling.step),
+        ]
 
     def _rates_field(self, config: str) -> str:
         """Where a configuration's learning rate belongs."""
@@ -156,8 +170,10 @@ class Experiment:
     def tuning_settings(self) -> list[TuningSetting]:
         """Each model, configuration and modulation, with its recipe, of blocks that name no learning rates.
 
-        Raises UserError where the search has no rate to start from.
+        Raises UserError where the search has no rate to start from, cannot give a width, or shares a training seed with
+        the study.
         """
+        shared = sorted({run.seed for run in self.runs.values()} & set(self.tuning.seeds))
         settings: dict[Setting, TuningSetting] = {}
         for name, section in self._sections.items():
             for run in self.blocks[name].runs if section.lr is None else ():
@@ -166,7 +182,11 @@ class Experiment:
                 start = self.tuning.start.get(run.config, self.learning_rates.get(run.config))
                 if start is None:
                     raise UserError(f"tuning.start.{run.config}: missing; the search for its rate needs a start")
-                settings[setting_of(run)] = TuningSetting.of(run, self.tuning, start)
+                setting = TuningSetting.of(run, self.tuning, start)
+                raise_problems(width_problems("tuning.ema_widths", setting.template.training, self.tuning.ema_widths))
+                settings[setting_of(run)] = setting
+        if settings and shared:
+            raise UserError(f"tuning.seeds: expected other seeds than those of the experiments, got {shared[0]}")
         return list(settings.values())
 
     # What the workflow asks
@@ -259,7 +279,7 @@ def read_experiment(text: str | Path, *, untuned: bool = False) -> Experiment:
     Raises UserError, one line per mistake, each naming the file.
     """
     is_file = not str(text).lstrip().startswith("{")
-    values = read_yaml(text) if is_file else load_yaml(str(text), "CONFIGURATION")
+    values = read_configuration(text) if is_file else load_yaml(str(text), "CONFIGURATION")
     try:
         return Experiment(values, untuned=untuned)
     except UserError as error:
@@ -270,15 +290,3 @@ def read_experiment(text: str | Path, *, untuned: bool = False) -> Experiment:
 def _override(base: SectionType, block: SectionType) -> SectionType:
     """A section with the keys that a block sets in place of the configuration's."""
     return base.model_copy(update={key: getattr(block, key) for key in block.model_fields_set})
-
-
-def _with_defaults(configuration: Configuration) -> dict[str, Any]:
-    """The configuration as JSON has it, with every default but those of keys that blocks override."""
-    values = configuration.model_dump(mode="json", exclude={"experiments"})
-    blocks = {name: _block_json(block) for name, block in configuration.experiments.items()}
-    return {**values, "experiments": blocks}
-
-
-def _block_json(block: BlockSection) -> dict[str, Any]:
-    values = block.model_dump(mode="json", exclude_unset=True)
-    return {key: values[key] for key in type(block).model_fields if values.get(key)}

@@ -36,8 +36,9 @@ def autoencoder_name(autoencoder: str | None) -> str | None:
 
 
 def number(value: float) -> str:
-    """A number as it appears in names."""
-    return f"{value:g}"
+    """A number as it appears in names: at six digits where that is the number itself, else at all of its digits."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def run_name(

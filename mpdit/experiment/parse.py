@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from ..system.errors import UserError
 from ..system.files import read_json
 from .checks import data_problems
-from .fields import closest, describe
+from .fields import OWN_WORDS, closest, describe
 from .schema import Configuration, Data
 
 if TYPE_CHECKING:
@@ -54,8 +54,12 @@ def raise_problems(problems: Sequence[str]) -> None:
 # YAML
 
 
-def read_yaml(path: str | Path) -> Any:
-    """The value of a YAML file. UserError, one line that names the file, for bad YAML and for a key given twice."""
+def read_configuration(path: str | Path) -> dict[str, Any]:
+    """The mapping of a configuration's YAML file, not yet validated.
+
+    UserError, one line that names the file, for one that cannot be read, bad YAML, a key given twice, and for anything
+    but a mapping.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -64,7 +68,11 @@ def read_yaml(path: str | Path) -> Any:
         raise UserError(f"{path}: not UTF-8 text; expected a YAML file") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected a YAML file") from None
-    return load_yaml(text, str(path))
+    values = load_yaml(text, str(path))
+    if not isinstance(values, dict):
+        keys = ", ".join(Configuration.model_fields)
+        raise UserError(f"{path}: expected a mapping with keys from {keys}, got {_shown(values)}")
+    return values
 
 
 def load_yaml(text: str, source: str) -> Any:
@@ -160,7 +168,7 @@ def _message(details: "ErrorDetails", schema: Mapping[str, Any], values: object,
             return _unknown_key(place.dotted(location[:-1]), location[-1], list(parent.get("properties", {})))
         case "missing" if value is None:
             return f"{where}: missing; expected {describe(node, schema.get('$defs'))}"
-        case "repeats":
+        case own if own == OWN_WORDS:
             return f"{where}: expected {details['msg']}, got {_shown(value)}"
     return f"{where}: expected {describe(node, schema.get('$defs'))}, got {_shown(value)}"
 
@@ -177,7 +185,8 @@ def _wrong_key(details: "ErrorDetails", schema: Mapping[str, Any], place: "_Plac
         return _unknown_key(where, key, allowed)
     if "x-words" in names:
         return f"{where}: unknown key {key!r}; expected {names['x-words']}"
-    return f"{where}: expected a name of letters, digits, underscores and dots, got {key!r}"
+    expected = details["msg"] if details["type"] == OWN_WORDS else "a name of letters, digits, underscores and dots"
+    return f"{where}: expected {expected}, got {_shown(key)}"
 
 
 def _unknown_key(where: str, key: object, allowed: list[str]) -> str:

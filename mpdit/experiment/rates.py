@@ -54,7 +54,9 @@ def _read_rows(path: str | Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {made_by}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; {made_by}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: {error}; {made_by}") from None
     for line, row in enumerate(rows, start=2):
         missing = [name for name in RATES.names if row.get(name) is None]

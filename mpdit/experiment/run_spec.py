@@ -1,6 +1,6 @@
 """A training run, fully resolved, and a protocol by which images are drawn from it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,9 +77,12 @@ class RunSpec:
     data: DataIdentity
     training: Training
     fields: Config  # the features that `config` stands for
+    earlier_name: str | None = None  # the run's name where it is of version 0.1, which rounded rates in names
 
     @cached_property
     def name(self) -> str:
+        if self.earlier_name is not None:
+            return self.earlier_name
         size, _ = parse_model(self.model)
         return run_name(self.axes, asdict(self.fields), asdict(size), asdict(self.data), self.training.to_json())
 
@@ -143,6 +146,8 @@ class RunSpec:
             )
         except UserError as error:
             raise UserError(f"{source}: {str(error).splitlines()[0]}") from None
+        if spec.run == replace(run, lr=float(f"{run.lr:g}")).name:
+            run = replace(run, earlier_name=spec.run) if spec.run != run.name else run
         if spec.run != run.name:
             raise UserError(f"{source}: run: expected {run.name}, the name of its fields, got {spec.run!r}")
         return run

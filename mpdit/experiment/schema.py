@@ -27,6 +27,7 @@ from .fields import (
     Share,
     Slug,
     Text,
+    bounded,
     distinct,
     one_of_kinds,
 )
@@ -48,7 +49,7 @@ RATE_KEY = "a configuration (E), or model, configuration and modulation (DiT-S/2
 
 # Unions, whose member is chosen by the value, so that a mistake is one message
 _CountOrPath = Annotated[
-    Annotated[Annotated[int, Field(ge=2)], Tag("<count>")] | Annotated[Text, Tag("<path>")],
+    Annotated[Annotated[int, Field(ge=2), AfterValidator(bounded)], Tag("<count>")] | Annotated[Text, Tag("<path>")],
     one_of_kinds(path=str, count=int),
 ]
 _TunedOrWidths = Annotated[
@@ -133,7 +134,9 @@ class Sampling(Section):
     )
     steps: Annotated[int, Field(ge=1, le=LARGEST_STEP + 1), WHOLE] = _field(250, "sampling steps", "steps")
     guidance: NonNegative = _field(1.0, "classifier-free guidance scale; 1: no guidance")
-    count: Count = _field(10_000, "number of images, balanced over classes", "images")
+    count: Annotated[int, Field(ge=2), AfterValidator(bounded), WHOLE] = _field(
+        10_000, "number of images, balanced over classes", "images"
+    )
     ema_width: _TunedOrWidths = _field(
         (0.05,), "EMA widths to sample; null: plain weights; tuned: the one chosen with each configuration's rate"
     )
@@ -228,6 +231,11 @@ class Block(Section):
     training: Annotated[Training, SECTION] = _field(Training(), "keys of `training` that this block replaces")
     sampling: Annotated[Sampling, SECTION] = _field(Sampling(), "keys of `sampling` that this block replaces")
 
+    def given(self) -> dict[str, Any]:
+        """What the block sets, as JSON has it."""
+        values = self.model_dump(mode="json", exclude_unset=True)
+        return {key: values[key] for key in type(self).model_fields if values.get(key)}
+
 
 class Configuration(Section):
     """A whole configuration file."""
@@ -248,3 +256,8 @@ class Configuration(Section):
     experiments: Annotated[dict[Slug, Block], Field(min_length=1)] = _field(
         ..., "the blocks; the set of runs is their union"
     )
+
+    def with_defaults(self) -> dict[str, Any]:
+        """The configuration as JSON has it, with every default but those of keys that blocks override."""
+        values = self.model_dump(mode="json", exclude={"experiments"})
+        return {**values, "experiments": {name: block.given() for name, block in self.experiments.items()}}

@@ -5,17 +5,15 @@ Torch is imported inside functions.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from ..experiment.autoencoder_config import AUTOENCODERS, read_autoencoder_config
 from ..experiment.run_files import KEPT_CHECKPOINTS
 from ..experiment.run_spec import Protocol
 from ..experiment.schedule import snapshot_steps
 from ..experiment.schema import Heldout, Tracing, Training
-from ..system.files import read_json
 
 # FLOPs of one image through a network of features, at the size that the network sees, by torch's FlopCounterMode.
 FEATURE_FLOPS = {
@@ -93,9 +91,9 @@ def autoencoder_size(name: str, resolution: int) -> tuple[AutoencoderSize, bool]
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from ..data.autoencoder import AUTOENCODERS, encode_images
+    from ..data.autoencoder import encode_images
 
-    config = _autoencoder_config(name)
+    config = read_autoencoder_config(name)
     is_known = config is not None and config.get("_class_name") in AUTOENCODERS
     architecture = config if config is not None and is_known else SD_VAE
     with torch.device("meta"), torch.no_grad():
@@ -108,24 +106,6 @@ def autoencoder_size(name: str, resolution: int) -> tuple[AutoencoderSize, bool]
     _, channels, height, width = mean.shape
     flops = (encoding.get_total_flops(), decoding.get_total_flops())
     return AutoencoderSize((channels, height, width), std is not None, *flops), is_known
-
-
-def _autoencoder_config(name: str) -> Mapping[str, Any] | None:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    local = Path(name, "config.json")
-    if local.is_file():
-        return _mapping(read_json(local))
-    try:
-        cached = try_to_load_from_cache(name, "config.json")
-    except HFValidationError:  # not a name that the hub may have
-        return None
-    return _mapping(read_json(cached)) if isinstance(cached, str) else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any] | None:
-    return value if isinstance(value, dict) else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

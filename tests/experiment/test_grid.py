@@ -73,6 +73,22 @@ def test_another_seed_adds_only_its_own_runs():
     assert len(names(experiments__table1__seed=[0, 1]) - names()) == 1  # A with seed 1; table2 has E's
 
 
+def test_rates_and_guidance_that_agree_in_six_digits_are_told_apart():
+    rates = [0.001, 0.0010000001, 0.0070710678]
+    experiment = Experiment(changed(experiments__table1__lr=rates, sampling={"guidance": 1.0000001}))
+    assert {run.lr for run in experiment.blocks["table1"].runs} == set(rates)
+    named = {name.split("-seed")[0].split("scale_shift-")[1] for name in experiment.runs if "-A-" in name}
+    assert named == {"lr0.001", "lr0.0010000001", "lr0.0070710678"}
+    assert {protocol.name.split("-")[1] for protocol in experiment.protocols.values()} == {"guidance1.0000001"}
+
+
+def test_a_run_that_was_named_with_a_rounded_rate_is_read_under_its_name():
+    (rounded,) = (run for run in Experiment(changed(learning_rates__A=0.00707107)).runs.values() if run.config == "A")
+    spec = rounded.to_json() | {"lr": 0.0070710678}  # as versions before this one named it
+    run = RunSpec.from_json(spec, "spec.json")
+    assert (run.name, run.lr, run.to_json()) == (rounded.name, 0.0070710678, spec)
+
+
 def test_another_rate_of_e_renames_only_e():
     before, after = names(), names(learning_rates__E=0.01)
     assert before & after == {name for name in before if "-A-" in name}
@@ -107,6 +123,7 @@ def test_redefined_letter_renames_exactly_its_runs(monkeypatch):
 
 def test_block_overrides_sampling_and_training():
     config = changed(experiments__table2__training={"steps": "50"}, experiments__table2__sampling={"seeds": [3, 4]})
+    config["experiments"]["table2"]["seed"] = [1, 2]  # not the runs of table1
     table1, table2 = Experiment(config).blocks.values()
     assert [protocol.sampling_seed for protocol in table2.protocols] == [3, 4]
     assert {protocol.step for protocol in table2.protocols} == {50}
@@ -370,3 +387,5 @@ def test_tuning_settings_are_those_of_blocks_that_name_no_rates():
     assert [(run.lr, run.seed, run.training.steps) for run in runs] == [(0.1, 1000, 50), (0.1, 1001, 50)]
     assert len(settings["E"].runs()) == 2 * len(rungs(8))
     assert settings["E"].name == f"DiT-Nano-2-E-scale_shift-{runs[0].tuning_identity}"
+    with pytest.raises(UserError, match=r"^tuning.seeds: expected other seeds than those of the experiments, got 1$"):
+        Experiment(changed(tuning={"seeds": [1, 7]})).tuning_settings()

@@ -3,8 +3,11 @@
 import pytest
 
 from mpdit.experiment.grid import read_experiment
-from mpdit.experiment.parse import load_yaml, parse_data, read_yaml
+from mpdit.experiment.parse import load_yaml, parse_data, read_configuration
+from mpdit.experiment.schema import Configuration
 from mpdit.system.errors import UserError
+
+KEYS = ", ".join(Configuration.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -32,11 +35,13 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
         (tmp_path / "none.yaml", None, "no such file"),
         (tmp_path / "latin.yaml", "name: caf\xe9".encode("latin-1"), "not UTF-8 text; expected a YAML file"),
         (tmp_path, None, "Is a directory; expected a YAML file"),
+        (tmp_path / "empty.yaml", b"# nothing yet\n", f"expected a mapping with keys from {KEYS}, got None"),
+        (tmp_path / "list.yaml", b"- data\n", f"expected a mapping with keys from {KEYS}, got ['data']"),
     ):
         if content:
             path.write_bytes(content)
         with pytest.raises(UserError) as error:
-            read_yaml(path)
+            read_configuration(path)
         assert str(error.value) == f"{path}: {message}"
 
 

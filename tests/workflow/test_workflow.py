@@ -234,13 +234,21 @@ def test_the_default_target_makes_the_aggregates_of_every_block(study_copy):
     assert "2 runs: 2 trained" in (study_copy / "results/report.html").read_text()
 
 
-def test_a_mistake_in_the_configuration_is_one_line(project):
-    with configured(project, TINY | {"training": {"stepz": 3}}):
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (yaml.safe_dump(TINY | {"training": {"stepz": 3}}), r"training: unknown key 'stepz'.* steps, batch_size"),
+        ("data: [1\nexperiments: {}", r"line 2: expected ',' or '\]', but got ':'"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_one_line(project, text, expected):
+    with configured(project, TINY):
+        (project / "config.yaml").write_text(text)
         done = snakemake(project, "--dry-run", check=False)
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if "profile" not in line]
     assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("config.yaml: training: unknown key 'stepz'") and " steps, batch_size" in lines[0]
+    assert re.match(f"config.yaml: {expected}", lines[0])
 
 
 def test_configfile_replaces_the_default_whole(project):

@@ -8,17 +8,11 @@ from pathlib import Path
 
 from mpdit import registrations
 from mpdit.experiment import Experiment
-from mpdit.experiment.parse import read_yaml
 from mpdit.rendering.registry import require_claims
 from mpdit.system.errors import UserError
 
 registrations.load()
 
-try:
-    for path in workflow.configfiles:  # Snakemake has read them, but it takes the last of two equal keys
-        read_yaml(path)
-except UserError as error:
-    sys.exit(str(error))
 try:
     experiment = Experiment(config, untuned=True)
     require_claims(experiment.claims.primary)
