@@ -69,14 +69,14 @@ class Experiment:
         problems = data_problems(self.data) + scoring_problems(self.scoring)
         problems += patch_problems(self.data, {name: section.model for name, section in parsed.experiments.items()})
         self.rates: dict[Setting, Tuned] = {}  # of the file that `learning_rates` names
-        self.missing_rates: str | None = None  # that file, where it is not there
+        self.missing_rates: str | None = None  # what that file lacks, in words: itself, or the rate of a setting
         self.learning_rates: dict[str, float] = {}
         if isinstance(parsed.learning_rates, str):
             self._read_rates(parsed.learning_rates, untuned)
         else:
             self.learning_rates = dict(parsed.learning_rates)
         for name, section in parsed.experiments.items():
-            problems += self._block_problems(name, section)
+            problems += self._block_problems(name, section, untuned)
         raise_problems(list(dict.fromkeys(problems)))
         self._sections = dict(parsed.experiments)
         self.blocks = {name: self._block(name, section) for name, section in parsed.experiments.items()}
@@ -95,60 +95,63 @@ class Experiment:
             for model, config, modulation, seed in itertools.product(
                 section.model, section.config, section.modulation, section.seed
             )
-            for lr in section.lr or self._rates_of(model, config, modulation, training)
+            for lr in section.lr or [self._rate(model, config, modulation, training)]
+            if lr is not None
         )
         return Block(name, runs, {run.name: self._protocols(run, sampling) for run in runs})
 
     def _read_rates(self, path: str, untuned: bool) -> None:
+        self._rates_path = path
         if untuned and not Path(path).exists():
-            self.missing_rates = path
+            self.missing_rates = f"{path}: no such file"
             return
         try:
             self.rates = read_rates(path)
         except UserError as error:
             raise UserError(f"learning_rates: {error}") from None
 
-    def _rates_of(self, model: str, config: str, modulation: str, training: Training) -> tuple[float, ...]:
-        lr = self._rate(model, config, modulation, training)
-        return () if lr is None else (lr,)
+    def _tuned(self, model: str, config: str, modulation: str, training: Training) -> Tuned | None:
+        """What tuning has chosen for a setting: by a search for just this recipe, or else for another one."""
+        run = RunSpec(model, config, modulation, 1.0, 0, DataIdentity.of(self.data), training, resolve(config))
+        others = (tuned for setting, tuned in self.rates.items() if setting[:3] == (model, config, modulation))
+        return self.rates.get(setting_of(run)) or next(others, None)
 
     def _rate(self, model: str, config: str, modulation: str, training: Training) -> float | None:
-        """The rate of a setting where a block names none: the tuned one, or the configuration's number."""
+        """The rate of a setting where a block names none: the tuned one, or the configuration's number.
+
+        Where it is yet to be tuned, the one that its search starts from.
+        """
+        if tuned := self._tuned(model, config, modulation, training):
+            return tuned.lr
         if self.missing_rates is not None:
             return self.tuning.start.get(config)
-        given = self.learning_rates.get(f"{model} {config} {modulation}", self.learning_rates.get(config))
-        if not self.rates:
-            return given
-        run = RunSpec(model, config, modulation, 1.0, 0, DataIdentity.of(self.data), training, resolve(config))
-        found = self.rates.get(setting_of(run)) or next(
-            (tuned for setting, tuned in self.rates.items() if setting[:3] == (model, config, modulation)), None
-        )
-        return found.lr if found else None
+        return self.learning_rates.get(f"{model} {config} {modulation}", self.learning_rates.get(config))
 
     def _protocols(self, run: RunSpec, sampling: Sampling) -> tuple[Protocol, ...]:
         steps = dict.fromkeys(step or run.training.steps for step in sampling.step)
         seeds = (run.seed,) if sampling.seeds == "paired" else sampling.seeds
-        tuned = self.rates.get(setting_of(run))
+        tuned = self._tuned(run.model, run.config, run.modulation, run.training)
         widths = (tuned.ema_width if tuned else None,) if sampling.ema_width == "tuned" else sampling.ema_width
         return tuple(
             Protocol(sampling.sampler, sampling.steps, sampling.guidance, sampling.count, ema_width, step, seed)
             for ema_width, step, seed in itertools.product(widths, steps, seeds)
         )
 
-    def _block_problems(self, name: str, section: BlockSection) -> list[str]:
+    def _block_problems(self, name: str, section: BlockSection, untuned: bool) -> list[str]:
         """What is wrong across the fields of a block and the sections that it builds on."""
         where = f"experiments.{name}"
         problems = []
         training, sampling = _override(self.training, section.training), _override(self.sampling, section.sampling)
-        if section.lr is None:
-            problems += [
-                f"{self._rates_field(config)}: missing; {where} names no lr, so it needs a number above 0"
-                for config in section.config
-                if any(
-                    self._rate(model, config, modulation, training) is None
-                    for model, modulation in itertools.product(section.model, section.modulation)
-                )
-            ]
+        for config in section.config if section.lr is None else ():
+            settings = [(model, config, kind) for model, kind in itertools.product(section.model, section.modulation)]
+            missing = [setting for setting in settings if self._rate(*setting, training) is None]
+            if missing and self.rates:
+                self._lack_rate(missing[0], untuned)
+                missing = [setting for setting in settings if self._rate(*setting, training) is None]
+            if missing:
+                problems += [f"{self._rates_field(config)}: missing; {where} names no lr, so it needs a number above 0"]
+        if sampling.ema_width == "tuned" and not (self.rates or self.missing_rates):
+            problems += ["sampling.ema_width: tuned needs learning_rates to name the rates.csv of `snakemake tune`"]
         prefix = {
             "training": f"{where}.training" if section.training.model_fields_set else "training",
             "sampling": f"{where}.sampling" if section.sampling.model_fields_set else "sampling",
@@ -160,6 +163,13 @@ class Experiment:
             *step_problems(prefix, training, sampling),
             *width_problems(f"{prefix['sampling']}.ema_width", training, widths, sampling.step),
         ]
+
+    def _lack_rate(self, setting: tuple[str, str, str], untuned: bool) -> None:
+        """Note that the file of rates lacks a setting's. Raises UserError unless the study may be untuned."""
+        lacking = f"{self._rates_path}: no rate for {' '.join(setting)}"
+        if not untuned:
+            raise UserError(f"learning_rates: {lacking}; expected one for each setting whose block names no lr")
+        self.missing_rates = self.missing_rates or lacking
 
     def _rates_field(self, config: str) -> str:
         """Where a configuration's learning rate belongs."""

@@ -241,7 +241,7 @@ def test_adjacent_letters_differ_in_exactly_the_declared_fields():
 
 @pytest.mark.parametrize("path", [ROOT / "config.yaml", *sorted((ROOT / "workflow/config").glob("*.yaml"))])
 def test_shipped_configurations_are_valid(path):
-    assert Experiment(yaml.safe_load(path.read_text())).runs
+    assert Experiment(yaml.safe_load(path.read_text()), untuned=True).runs  # the rates may not be tuned yet
 
 
 def test_parsing_imports_neither_torch_nor_matplotlib():
@@ -358,10 +358,28 @@ def test_a_missing_file_of_rates_is_one_line_unless_the_study_is_to_be_tuned(tmp
         Experiment(changed(learning_rates=missing))
     start = {"A": 1e-3, "E": 1e-2}
     experiment = Experiment(changed(learning_rates=missing, tuning={"start": start}), untuned=True)
-    assert experiment.missing_rates == missing
+    assert experiment.missing_rates == f"{missing}: no such file"
     assert {run.config: run.lr for run in experiment.runs.values()} == start
     with pytest.raises(UserError, match=r"^tuning.start.A: missing; experiments.table1 names no lr"):
         Experiment(changed(learning_rates=missing), untuned=True)
+
+
+def test_a_setting_that_the_file_of_rates_lacks_is_one_line_unless_the_study_is_to_be_tuned(tmp_path):
+    path = Path(rates_file(tmp_path / "rates.csv", Experiment(SMALL)))
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if ",A," not in line))
+    expected = f"{path}: no rate for DiT-Nano/2 A scale_shift"
+    with pytest.raises(UserError) as error:
+        Experiment(changed(learning_rates=str(path)))
+    assert str(error.value) == f"learning_rates: {expected}; expected one for each setting whose block names no lr"
+    experiment = Experiment(changed(learning_rates=str(path), tuning={"start": {"A": 1e-3}}), untuned=True)
+    assert experiment.missing_rates == expected
+    assert {run.config: run.lr for run in experiment.runs.values()} == {"A": 1e-3, "E": 0.04}
+
+
+def test_a_width_tuned_for_another_recipe_is_taken_with_its_rate(tmp_path):
+    path = rates_file(tmp_path / "rates.csv", Experiment(SMALL))
+    experiment = Experiment(changed(learning_rates=path, sampling={"ema_width": "tuned"}, training__batch_size=16))
+    assert {protocol.ema_width for protocol in experiment.protocols.values()} == {0.1}
 
 
 @pytest.mark.parametrize(

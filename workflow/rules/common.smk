@@ -58,7 +58,7 @@ def tuned_rates(wildcards):
     """No input. Without the file of tuned rates only `tune` can be made: stop with one line."""
     if experiment.missing_rates:
         sys.exit(
-            f"learning_rates: {experiment.missing_rates}: no such file; run `snakemake --cores all tune`, which makes "
+            f"learning_rates: {experiment.missing_rates}; run `snakemake --cores all tune`, which makes "
             f"results/rates.csv, or give numbers"
         )
     return []
