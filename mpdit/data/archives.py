@@ -29,7 +29,7 @@ import numpy as np
 from ..system.errors import UserError
 from .class_folders import is_picture, is_visible, list_by_class, strip_enclosing_folders
 from .folders import pictures_beneath
-from .listing import DamagedPicture, PictureListing
+from .listing import DamagedPicture, PictureListing, check_size
 
 COMPRESSION_BY_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -79,7 +79,9 @@ class FolderReader:
         self.path, self.listing = path, listing
 
     def __call__(self, index: int) -> bytes:
-        return Path(self.path, self.listing.names[index]).read_bytes()
+        path = Path(self.path, self.listing.names[index])
+        check_size(path.stat().st_size)
+        return path.read_bytes()
 
 
 class ZipReader:
@@ -91,6 +93,7 @@ class ZipReader:
         info = zipfile.ZipInfo(self.listing.names[index])
         offset, size, info.file_size, info.CRC, info.compress_type = self.listing.locations["members"][index].tolist()
         info.compress_size = size
+        check_size(max(size, info.file_size))
         header = self.file.read(30, offset)
         if header[:4] != b"PK\3\4":
             raise DamagedPicture("no zip member where the archive's directory says one is")
@@ -108,6 +111,7 @@ class TarReader:
 
     def __call__(self, index: int) -> bytes:
         offset, size = self.listing.locations["members"][index].tolist()
+        check_size(size)
         return self.file.read(size, offset)
 
 

@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 from ..system.errors import UserError
 from ..system.files import replacing
 
+LARGEST_FILE = 2**30  # bytes of a stored picture: as many as 16-bit RGB takes of `pictures.LARGEST_AREA` pixels
+
 
 class DamagedPicture(Exception):
     """The stored bytes of one picture cannot be read, although its archive can: the picture is broken."""
+
+
+def check_size(size: int) -> None:
+    """Raise DamagedPicture for a picture that is stored in more bytes than one may have."""
+    if size > LARGEST_FILE:
+        raise DamagedPicture(f"{size:,} bytes; at most {LARGEST_FILE:,} are read")
 
 
 class PackedStrings(Sequence[str]):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..system.errors import UserError
 from .folders import check_link
-from .listing import DamagedPicture, PackedStrings, PictureListing
+from .listing import DamagedPicture, PackedStrings, PictureListing, check_size
 
 SHARD_NAME = re.compile(r"(?P<split>.+)-\d{5}-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet")  # as the hub names them
 ParquetFile = Any  # pyarrow has no annotations
@@ -71,6 +71,7 @@ class ParquetReader:
         stored = self.rows[index - int(starts[group])].as_py()
         if stored is None:
             raise DamagedPicture("no bytes in the image column")
+        check_size(len(stored))
         return bytes(stored)
 
 

@@ -22,7 +22,7 @@ from . import archives
 from .class_sampling import evenly_spaced_in_class
 from .listing import DamagedPicture, PackedStrings, PictureListing, read_index, write_index
 from .parquet import ParquetReader, list_parquet, shard_files
-from .pictures import Picture, decode_digit, decode_picture, resize_and_crop
+from .pictures import FORMATS, Picture, decode_digit, decode_picture, resize_and_crop
 
 Reader = Callable[[int], bytes]  # index of a picture -> its stored bytes; DamagedPicture where they cannot be read
 
@@ -83,6 +83,8 @@ class PictureSource:
             stored = self.read(listed)
         except DamagedPicture as error:
             return Picture(name, label, None, str(error), f"{name}\0damaged")
+        except MemoryError:
+            return Picture(name, label, None, "out of memory", f"{name}\0damaged")
         except (OSError, RuntimeError, NotImplementedError) as error:  # not permitted, encrypted, unknown compression
             raise UserError(f"{self.location}: {name}: cannot be read ({error})") from None
         identity = f"{name}\0{len(stored)}\0{zlib.crc32(stored):08x}"
@@ -90,12 +92,18 @@ class PictureSource:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow warns of harmless oddities such as corrupt EXIF blocks
                 crop = np.asarray(resize_and_crop(self.decode(stored), resolution))
-        except MemoryError:
-            raise
         except Exception as error:  # decoders raise nearly anything on broken input
-            reason = "unknown format" if isinstance(error, UnidentifiedImageError) else " ".join(str(error).split())
-            return Picture(name, label, None, reason or type(error).__name__, identity)
+            return Picture(name, label, None, _reason(error), identity)
         return Picture(name, label, crop.reshape(resolution, resolution, self.channels), None, identity)
+
+
+def _reason(error: Exception) -> str:
+    """Why a picture cannot be decoded, in one line."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"unknown format; expected one of {' '.join(FORMATS)}"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def open_source(data: Data, index: str | Path | None = None, labeled: bool = True) -> PictureSource:

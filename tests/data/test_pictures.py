@@ -4,8 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from helpers.limits import spare_memory
+from PIL import Image, UnidentifiedImageError
 
+from mpdit.data import pictures
 from mpdit.data.pictures import decode_picture, resize_and_crop
 
 RNG = np.random.default_rng(0)
@@ -92,6 +94,30 @@ def test_exif_orientation_is_applied(orientation, transpose):
     assert np.array_equal(np.asarray(decode_picture(content)), PATTERN)
 
 
+@pytest.mark.parametrize(("suffix", "mode"), [("eps", "RGB"), ("ico", "RGBA"), ("pcx", "L"), ("tga", "RGB")])
+def test_formats_that_are_not_meant_are_not_opened(monkeypatch, suffix, mode):
+    content = stored(Image.new(mode, (16, 16)), suffix)
+    monkeypatch.setattr("subprocess.check_call", None)  # Pillow hands PostScript to Ghostscript
+    with pytest.raises(UnidentifiedImageError):
+        decode_picture(content)
+
+
+def test_a_picture_of_more_pixels_than_are_read_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(pictures, "LARGEST_AREA", 99)
+    with pytest.raises(ValueError, match="10 x 10 pixels; at most 99 are read"):
+        decode_picture(stored(Image.new("L", (10, 10)), "bmp")[:-50])
+    assert decode_picture(stored(Image.new("L", (11, 9)))).size == (11, 9)
+
+
+@pytest.mark.parametrize("image", [Image.new("I;16", (3, 50)), Image.new("RGBA", (3, 50))], ids=["I;16", "RGBA"])
+def test_bands_of_rows_make_the_same_picture(monkeypatch, image):
+    values = RNG.integers(0, 256, len(image.tobytes()), dtype=np.uint8)
+    content = stored(Image.frombytes(image.mode, image.size, values.tobytes()))
+    whole = np.asarray(decode_picture(content))
+    monkeypatch.setattr(pictures, "BAND", 20)  # pixels: 6 rows
+    assert np.array_equal(np.asarray(decode_picture(content)), whole)
+
+
 # Resizing and cropping
 
 
@@ -113,6 +139,38 @@ def test_the_shorter_side_is_resized_and_the_center_kept():
     assert (np.asarray(resize_and_crop(Image.fromarray(striped), 20)) == 200).all()
     assert (np.asarray(resize_and_crop(Image.fromarray(striped.transpose(1, 0, 2)), 20)) == 200).all()
     assert (np.asarray(resize_and_crop(Image.fromarray(striped), 10)) == 200)[:, 1:-1].all()
+
+
+def resize_the_whole_then_crop(image: Image.Image, resolution: int) -> Image.Image:
+    """What `resize_and_crop` does, as ADM writes it, whatever it costs."""
+    while min(image.size) >= 2 * resolution:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = resolution / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    left, top = (image.width - resolution) // 2, (image.height - resolution) // 2
+    return image.crop((left, top, left + resolution, top + resolution))
+
+
+@pytest.mark.parametrize("size", [(40, 30), (31, 97), (200, 7), (11, 352), (3, 96)])
+@pytest.mark.parametrize("resolution", [8, 13])
+def test_up_to_32_times_as_long_as_wide_the_crop_is_that_of_the_whole_bit_by_bit(size, resolution):
+    image = Image.fromarray(RNG.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    assert np.array_equal(resize_and_crop(image, resolution), resize_the_whole_then_crop(image, resolution))
+
+
+def test_of_a_longer_strip_the_center_is_resized_alone():
+    ramp = Image.fromarray(np.linspace(0, 255, 500).astype(np.uint8).repeat(5).reshape(500, 5).T)  # 500 x 5
+    for image in (ramp, ramp.transpose(Image.Transpose.TRANSPOSE)):
+        crop, whole = (np.asarray(resize(image, 12), int) for resize in (resize_and_crop, resize_the_whole_then_crop))
+        assert np.abs(crop - whole).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 65_500), (65_500, 1), (2, 65_500)])
+def test_a_strip_costs_no_more_memory_than_its_crop(size):
+    image = Image.new("RGB", size, (9, 99, 199))
+    with spare_memory(2**28):  # 256 MB; the whole strip would take 4 GB and more
+        crop = resize_and_crop(image, 256)
+    assert np.array_equal(np.unique(np.asarray(crop).reshape(-1, 3), axis=0), [[9, 99, 199]])
 
 
 def test_halving_takes_the_mean_of_four_pixels():

@@ -3,13 +3,16 @@
 import io
 import multiprocessing
 import pickle
+import subprocess
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.packings import PACKINGS, PICTURES, WRITERS, data_of, noise_picture, pack_pictures, write_folder, write_zip
 from PIL import Image
 
+from mpdit.data import listing
 from mpdit.data.encode import encode
 from mpdit.data.latents import Latents
 from mpdit.data.sources import SOURCES, open_source, rgb_images
@@ -154,6 +157,34 @@ def test_a_broken_picture_is_named_or_left_out(tmp_path, packing, content, reaso
     assert message.startswith(f"{path}: {name}: broken picture (") and message.endswith("data.broken: skip")
     assert reason in message and "\n" not in message
     assert len(images_of(data_of(packing, path, broken="skip"))) == len(PICTURES) - 1
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_picture_that_is_stored_in_too_many_bytes_is_broken(tmp_path, monkeypatch, packing):
+    path = WRITERS[packing](tmp_path / "it", PICTURES | {"n01/1.JPEG": PICTURES["n01/1.JPEG"] + bytes(10_000)})
+    monkeypatch.setattr(listing, "LARGEST_FILE", 10_000)
+    with pytest.raises(UserError, match=r"broken picture \(10,\d+ bytes; at most 10,000 are read\)"):
+        images_of(data_of(packing, path))
+    assert len(images_of(data_of(packing, path, broken="skip"))) == len(PICTURES) - 1
+
+
+@pytest.mark.parametrize("step", ["read", "decode"])
+def test_a_picture_for_which_there_is_no_memory_is_broken(tmp_path, step):
+    def fails(_):
+        raise MemoryError
+
+    data = data_of("folder", write_folder(tmp_path / "it"))
+    source = replace(open_source(data), **{step: fails})
+    with pytest.raises(UserError, match=r"it: n00/0\.JPEG: broken picture \(out of memory\)"):
+        list(rgb_images(source, data))
+
+
+def test_a_picture_that_is_a_program_is_not_run(tmp_path, monkeypatch):
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    data = data_of("folder", write_folder(tmp_path / "it", {"a/0.jpg": script}))
+    monkeypatch.setattr(subprocess, "Popen", None)
+    with pytest.raises(UserError, match="unknown format; expected one of BMP GIF JPEG PNG PPM TIFF WEBP"):
+        images_of(data)
 
 
 def test_a_damaged_zip_member_is_a_broken_picture(tmp_path):
