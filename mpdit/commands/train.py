@@ -2,12 +2,14 @@
 
 In:  SPEC (spec.json: all that decides the run's weights, and its number of steps) and the latents.
 Out: in the folder of --output, which is the run's: training.csv; checkpoints/; snapshots/ (EMAs, and the plain weights
-     at the end); config.json with model.safetensors (for `mpdit.DiT.from_pretrained`); last of all trained.json.
+     at the end); config.json with model.safetensors (for `mpdit.DiT.from_pretrained`); last of all trained.json, and
+     outcome.json with the same content, from which trained.json is written again where it was deleted.
 
 Started again, it resumes from the last checkpoint: on the CPU a resumed run is bit-identical to an uninterrupted one,
-and a run whose `steps` were raised in the spec continues to the new number. A run that diverges is a result:
-trained.json says so, with exit status 0. SIGTERM and SIGINT save, and exit with status 75. On several devices:
-`--devices N`, or `torchrun -m mpdit train ...`.
+and a run whose `steps` were raised in the spec continues to the new number. A run that has ended is never trained from
+the start again, even if its checkpoints are gone. A run that diverges is a result: trained.json says so, with exit
+status 0. SIGTERM and SIGINT save, and exit with status 75. On several devices: `--devices N`, or
+`torchrun -m mpdit train ...`.
 """
 
 import argparse
@@ -47,10 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from ..experiment.run_spec import RunSpec
+    from ..results.finished_runs import kept_outcome
     from ..system.interruption import snakemake_ancestors
 
     ancestors = snakemake_ancestors()  # before torch is imported: that takes seconds, in which Snakemake may die
     spec = RunSpec.read(args.spec)
+    ended = kept_outcome(spec, args.latents, args.output)
+    if ended is not None:
+        print(f"{spec.name}: {ended.status} at step {ended.step} before: nothing to do")
+        return 0
     if args.devices > 1 and "RANK" not in os.environ:
         _become_torchrun(args.devices)
     import torch

@@ -6,6 +6,7 @@ from pathlib import Path
 # A run folder, results/runs/<run>/
 SPEC = "spec.json"  # what defines the run
 TRAINED = "trained.json"  # how training ended; written last
+OUTCOME = "outcome.json"  # the same; Snakemake deletes trained.json before it trains a run again
 TRAINING_TABLE = "training.csv"
 TRAIN_LOG = "train.log"
 LOCK = "lock"

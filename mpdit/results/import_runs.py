@@ -122,8 +122,8 @@ def _check_latents(folder: Path, run: RunSpec, trained: TrainedRun, latents: Pat
     path = latents / run.data.folder_name / run_files.MANIFEST
     if not path.exists():
         return (
-            f"; its latents, {trained.latents[:12]}, are not here to compare: before anything else run `snakemake "
-            f"--cores all {path}`, because a run is trained again when its latents are made later than it"
+            f"; its latents, {trained.latents[:12]}, are not here to compare: make them by "
+            f"`snakemake --cores all {path}`"
         )
     fingerprint = Manifest.read(path).fingerprint
     if trained.latents != fingerprint:

@@ -14,10 +14,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..experiment.records import TrainedRun
-from ..experiment.run_files import CHECKPOINTS, MODEL_CONFIG, MODEL_WEIGHTS, SNAPSHOTS, SPEC, TRAINED, TRAINING_TABLE
+from ..experiment.run_files import (
+    CHECKPOINTS,
+    MODEL_CONFIG,
+    MODEL_WEIGHTS,
+    OUTCOME,
+    SNAPSHOTS,
+    SPEC,
+    TRAINED,
+    TRAINING_TABLE,
+)
 from ..experiment.run_spec import RunSpec
 from ..system.console import duration
 from ..system.device import device_name, peak_memory
+from ..system.errors import UserError
 from ..system.files import read_json, replacing, write_json
 from ..system.interruption import STATUS
 from ..system.provenance import commit, versions
@@ -50,13 +60,22 @@ class RunFolder:
     # --- Starting ---
 
     def resume(self) -> None:
-        """Resume from the newest undamaged checkpoint, if there is one. UserError if it is not of this run."""
+        """Resume from the newest undamaged checkpoint, if there is one.
+
+        Raises UserError if it is not of this run, and where the run was trained to its end before and no checkpoint is
+        left: such a run is never trained from the start again.
+        """
         path = None
         if self.is_first:
             remove_partial_files(self.folder)
             path = newest_checkpoint(self.folder / CHECKPOINTS, self.run_log.report)
             if path is not None:
                 require_same_run(path, CheckpointMetadata.read(path), self.spec, self.latents)
+            elif any((self.folder / name).exists() for name in (OUTCOME, TRAINED, MODEL_WEIGHTS)):
+                raise UserError(
+                    f"{self.folder}: was trained to its end before, but has no checkpoint from which it could continue "
+                    f"to step {self.steps}; ask for as many steps as it has, or delete the folder to train it anew"
+                )
         path = self.trainer.ranks.from_first(path)
         if path is not None:
             checkpoint = CheckpointMetadata.read(path)
@@ -193,7 +212,7 @@ class RunFolder:
         return 0
 
     def finish(self) -> int:
-        """Write the last checkpoint, the last row, the model, and trained.json, in this order."""
+        """Write the last checkpoint, the last row, the model, outcome.json and trained.json, in this order."""
         if not self.is_first:
             return 0
         if not self.save_checkpoint(last=True):
@@ -233,7 +252,8 @@ class RunFolder:
             versions=versions(),
             devices=trainer.ranks.world,
         )
-        write_json(self.folder / TRAINED, outcome.to_json())
+        for name in (OUTCOME, TRAINED):
+            write_json(self.folder / name, outcome.to_json())
 
 
 def write_spec(path: Path, spec: RunSpec) -> None:

@@ -25,6 +25,7 @@ from torch import nn
 import mpdit
 from mpdit.data.latents import Latents
 from mpdit.experiment.run_files import list_checkpoints
+from mpdit.system.errors import UserError
 from mpdit.training import run_folder
 from mpdit.training.snapshots import list_snapshots
 from mpdit.training.trainer import Trainer
@@ -134,6 +135,20 @@ def test_lowering_the_steps_undoes_nothing_and_is_reported(tmp_path, latents, un
     assert line in log_lines(tmp_path / "run")
     done = read_outcome(tmp_path / "run")
     assert (done.status, done.step, done.steps) == ("trained", 12, 10)
+
+
+def test_a_finished_run_without_checkpoints_is_never_trained_from_the_start_for_more_steps(
+    tmp_path, latents, uninterrupted
+):
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    shutil.rmtree(run / "checkpoints")
+    table = (run / "training.csv").read_bytes()
+    line = "was trained to its end before, but has no checkpoint from which it could continue to step 24; ask for as"
+    for name in ("nothing", "trained.json", "outcome.json"):  # of an earlier version there is no outcome.json
+        (run / name).unlink(missing_ok=True)
+        with pytest.raises(UserError, match=line):
+            train_in(run, make_spec(steps=24), latents)
+    assert (run / "training.csv").read_bytes() == table
 
 
 # --- A full disk ---

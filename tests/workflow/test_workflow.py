@@ -116,7 +116,8 @@ def test_a_failed_job_shows_its_error_as_it_fails_and_its_log_at_the_end(project
 
 
 def test_there_is_nothing_left_to_do(study):
-    assert jobs(study, TABLE) == {}
+    run = runs(study)["E"].relative_to(study)
+    assert jobs(study, TABLE, str(run / "trained.json")) == {}
 
 
 def test_deleted_tables_come_back_without_training(study, study_copy):
@@ -132,6 +133,21 @@ def test_another_seed_trains_only_its_own_runs(study):
     with configured(study, tiny_study(experiments={"table1": {**BLOCK, "seed": [0, 1]}})):
         planned = jobs(study, TABLE)
     assert (planned["train"], planned["sample"]) == (2, 2)
+
+
+def test_latents_that_are_made_again_for_another_seed_train_no_finished_run_again(study_copy):
+    shutil.rmtree(study_copy / "results/latents")
+    for run in runs(study_copy).values():
+        (run / "spec.json").touch()
+    write_config(study_copy, tiny_study(experiments={"table1": {**BLOCK, "seed": [0, 1]}}))
+    planned = jobs(study_copy, TABLE)
+    assert [planned[rule] for rule in ("encode", "train", "sample", "score", "trace")] == [1, 2, 2, 2, 2]
+
+
+def test_without_the_profile_an_edited_rule_retrains_nothing(study):
+    done = snakemake(study, "--dry-run", TABLE, "--rerun-triggers", "mtime", "params", "input", "code", check=False)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith("rerun-triggers: code is among them, so an edited rule would train")
 
 
 def test_another_learning_rate_of_e_trains_only_e(study):

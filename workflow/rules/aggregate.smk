@@ -31,6 +31,7 @@ localrules:
 
 rule plan:
     input:
+        checked,
         tuned_rates,
     output:
         "results/experiments/{block}/plan.json",
@@ -54,6 +55,7 @@ rule aggregate:
 
 rule plan_all:
     input:
+        checked,
         tuned_rates,
     output:
         "results/plan.json",
@@ -77,6 +79,7 @@ rule aggregate_all:
 
 rule cost:
     input:
+        checked,
         tuned_rates,
         latents=ancient(LATENTS),
     output:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mpdit import registrations
 from mpdit.experiment import Experiment
 from mpdit.rendering.registry import require_claims
+from mpdit.results.finished_runs import finished_runs, measured, sampled, traced
 from mpdit.system.errors import UserError
 
 registrations.load()
@@ -22,9 +23,12 @@ except UserError as error:  # one line per mistake, no traceback
     sys.exit("\n".join(f"{files}: {line}" for line in str(error).splitlines()))
 
 
+NOTHING = "(?!)"  # a wildcard constraint that no name meets
+
+
 def one_of(names):
     """A wildcard constraint: exactly these names."""
-    return "|".join(map(re.escape, names))
+    return "|".join(map(re.escape, names)) or NOTHING
 
 
 def options(values):
@@ -52,6 +56,22 @@ AGGREGATES = experiment.aggregates
 SEARCHES = {setting.name: setting for setting in searches}  # of `snakemake tune`
 TUNING_RUNS = {run.name: run for setting in searches for run in setting.runs()}
 RUNS = {**TUNING_RUNS, **experiment.runs}
+# Runs that have ended are left alone, whatever becomes of their inputs. A job parses the workflow too, for itself alone.
+FINISHED = finished_runs(RUNS, Path("results/runs")) if workflow.is_main_process else {}
+# Where the latents have been deleted and must be made again for another run, what was made from them is left alone too.
+LATENTS_ARE_GONE = workflow.is_main_process and not Path(LATENTS).exists()
+
+
+def checked(wildcards):
+    """No input. Stops with one line where what is here cannot be trusted, before anything is made from it."""
+    if workflow.is_main_process:  # what is known of the command line is not known yet while the workflow is parsed
+        if any(trigger.name == "CODE" for trigger in workflow.dag_settings.rerun_triggers):
+            profile = Path(workflow.basedir) / "profiles/default"
+            sys.exit(
+                f"rerun-triggers: code is among them, so an edited rule would train its runs again; run Snakemake with "
+                f"--workflow-profile {shlex.quote(str(profile))} or with --rerun-triggers mtime params input"
+            )
+    return []
 
 
 def tuned_rates(wildcards):

@@ -11,7 +11,7 @@ SHARDS = experiment.execution.shards
 DECODERS = experiment.execution.encode_workers
 ENCODING_GPU = GPU if experiment.data.autoencoder else 0
 ENCODE = f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution.device}"
-UNFINISHED = "(?!)" if Path(LATENTS).exists() else re.escape(experiment.data_name)  # "(?!)" matches nothing
+UNFINISHED = NOTHING if Path(LATENTS).exists() else re.escape(experiment.data_name)
 
 
 def finished_shards(data):
@@ -21,6 +21,8 @@ def finished_shards(data):
 
 
 rule index:
+    input:
+        checked,
     output:
         "results/latents/{data}/shards/index.npz",
     log:
@@ -34,6 +36,7 @@ rule index:
 
 rule encode_shard:
     input:
+        checked,
         ancient("results/latents/{data}/shards/index.npz"),
     output:
         touch("results/latents/{data}/shards/{shard}-of-{shards}/finished"),
@@ -53,6 +56,7 @@ rule encode_shard:
 
 rule encode:
     input:
+        checked,
         lambda wildcards: finished_shards(wildcards.data),
     output:
         "results/latents/{data}/manifest.json",

@@ -6,6 +6,8 @@ from mpdit.experiment.heldout_widths import heldout_widths
 
 HELDOUT = f"results/latents/{experiment.heldout_name}/manifest.json"
 HELDOUT_FILES = ("heldout.csv", "heldout_images.csv") if experiment.heldout_name else ()  # of each run
+HELDOUT_IS_GONE = LATENTS_ARE_GONE or (workflow.is_main_process and not Path(HELDOUT).exists())
+MEASURED = measured(FINISHED, Path("results/runs"), experiment.heldout.draws) if HELDOUT_IS_GONE else []
 
 
 def heldout_options(run):
@@ -21,6 +23,8 @@ def heldout_options(run):
 if experiment.heldout_name:
 
     rule encode_heldout:
+        input:
+            checked,
         output:
             HELDOUT,
         log:
@@ -35,6 +39,7 @@ if experiment.heldout_name:
 
     rule heldout:
         input:
+            checked,
             trained="results/runs/{run}/trained.json",
             latents=ancient(LATENTS),
             heldout=ancient(HELDOUT),
@@ -42,6 +47,8 @@ if experiment.heldout_name:
             collect("results/runs/{{run}}/{file}", file=HELDOUT_FILES),
         log:
             "results/logs/heldout/{run}.log",
+        wildcard_constraints:
+            run=one_of(run for run in RUNS if run not in MEASURED),
         resources:
             gpu=GPU,
         params:

@@ -84,6 +84,7 @@ localrules:
 
 rule configuration:
     input:
+        checked,
         tuned_rates,
     output:
         "results/configuration.yaml",

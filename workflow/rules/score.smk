@@ -8,6 +8,7 @@ REFERENCE = f"results/reference/{experiment.reference_name}-{FEATURES}-n{{sample
 
 rule reference:
     input:
+        checked,
         experiment.statistics,  # images are not listed: moving or touching them rebuilds nothing
     output:
         REFERENCE,
@@ -24,6 +25,7 @@ rule reference:
 
 rule score:
     input:
+        checked,
         samples="results/runs/{run}/samples/{protocol}/samples.npz",
         reference=lambda wildcards: REFERENCE.format(sample_count=experiment.protocols[wildcards.protocol].count),
     output:

@@ -1,7 +1,8 @@
 # Spec and latents -> a trained run.
 #
 # A run's spec.json changes only when its `steps` change (any other change gives the run another name), and training then
-# continues from the checkpoint. How a run is executed is only in the shell command: it is not part of its identity.
+# continues from the checkpoint. A run that has ended leaves the rule: latents that are made again, or a spec.json with a
+# later date, train nothing. How a run is executed is only in the shell command: it is not part of its identity.
 
 EXECUTION = options(
     {
@@ -27,10 +28,13 @@ LOCK_STUDY = (
     if experiment.claims.primary
     else ""
 )
+# For runs of earlier versions, which have no copy of trained.json, before Snakemake deletes it to train more steps.
+KEEP_OUTCOME = " && cd $(dirname {output}) && if [ -e trained.json ]; then cp trained.json outcome.json; fi"
 
 
 rule spec:
     input:
+        checked,
         rates_of_study,
     output:
         "results/runs/{run}/spec.json",
@@ -38,17 +42,20 @@ rule spec:
     params:
         spec=lambda wildcards: json.dumps(RUNS[wildcards.run].to_json()),
     shell:
-        LOCK_STUDY + "printf '%s\\n' {params.spec:q} > {output}"
+        LOCK_STUDY + "printf '%s\\n' {params.spec:q} > {output}" + KEEP_OUTCOME
 
 
 rule train:
     input:
+        checked,
         spec="results/runs/{run}/spec.json",
         latents=ancient(LATENTS),
     output:
         "results/runs/{run}/trained.json",
     log:  # of the last attempt only, as Snakemake deletes it before each; the run's train.log has all
         "results/logs/train/{run}.log",
+    wildcard_constraints:
+        run=one_of(name for name in RUNS if name not in FINISHED),
     priority: 1  # long jobs first
     threads: experiment.execution.threads * experiment.execution.devices  # one process per device
     resources:
@@ -56,3 +63,18 @@ rule train:
     shell:
         ON_GPU + " train {input.spec} --latents $(dirname {input.latents}) --output {output} {EXECUTION} {COMPILE}"
         " --log {log}"
+
+
+if Path(LATENTS).exists():
+
+    # So that the trained.json of a run that has ended can be asked for by name. It is there, so the job never runs, but
+    # where it is forced to: then it finds nothing to do.
+    use rule train as trained with:
+        input:
+            checked,
+            spec=ancient("results/runs/{run}/spec.json"),
+            latents=ancient(LATENTS),
+        output:
+            update("results/runs/{run}/trained.json"),  # which Snakemake does not delete beforehand
+        wildcard_constraints:
+            run=one_of(FINISHED if workflow.is_main_process else RUNS),

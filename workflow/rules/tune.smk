@@ -33,7 +33,7 @@ checkpoint tuning_round:
     output:
         "results/tuning/{setting}/round-{round}.json",
     wildcard_constraints:
-        setting=one_of(SEARCHES) or "(?!)",
+        setting=one_of(SEARCHES),
         round=r"\d+",
     params:
         study=STUDY,
