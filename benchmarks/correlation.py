@@ -9,12 +9,17 @@ sum have correlation r.
 
 import torch
 
-from mpdit.model.embeddings import EMBEDDING_BLEND
-from mpdit.model.layers import RESIDUAL_BLEND, Attention, Linear, activate, magnitude, mp_sum
+from mpdit.experiment.ladder import resolve
+from mpdit.model.attention import Attention
+from mpdit.model.building import PartContext, build
+from mpdit.model.layers import EMBEDDING_BLEND, RESIDUAL_BLEND, Linear, magnitude, mp_sum
 from mpdit.model.modulation import rotate
 from mpdit.system.seeds import generator
 
 WIDTH, HEADS, TOKENS, SAMPLES = 384, 6, 64, 64
+E, LEAKY = (
+    PartContext(WIDTH, HEADS, int(TOKENS**0.5), 12, 0, resolve(config), "scale_shift") for config in ("E", "E-leaky")
+)
 CORRELATIONS = (0.0, 0.5, 0.9, 0.99)
 
 
@@ -41,7 +46,7 @@ def magnitude_ratios(correlation: float, seed: int = 0) -> dict[str, float]:
     one = draw("one", SAMPLES, TOKENS, WIDTH)
     other = correlation * one + (1 - correlation**2) ** 0.5 * draw("other", SAMPLES, TOKENS, WIDTH)
     tokens = torch.linalg.cholesky(chain(TOKENS, correlation)) @ one  # tokens correlated
-    attention = Attention(WIDTH, HEADS, "cosine", "forced").double()
+    attention = Attention(E).double()
     attention.qkv.initialize(generator(seed, "qkv"))
     attention.out.initialize(generator(seed, "out"))
     angle = draw("angle", SAMPLES, 1, WIDTH // 2)
@@ -53,8 +58,8 @@ def magnitude_ratios(correlation: float, seed: int = 0) -> dict[str, float]:
         "linear, worst possible row": torch.linalg.eigvalsh(covariance)[-1].sqrt().item(),
         "residual sum (Lemma 4), t = 0.3": (magnitude(mp_sum(one, other, RESIDUAL_BLEND)) / magnitude(one)).item(),
         "embedding sum (Lemma 4), t = 0.5": (magnitude(mp_sum(one, other, EMBEDDING_BLEND)) / magnitude(one)).item(),
-        "SiLU (Lemma 5)": (magnitude(activate(x, "mp_silu")) / magnitude(x)).item(),
-        "leaky ReLU (Lemma 6)": (magnitude(activate(x, "mp_leaky_relu")) / magnitude(x)).item(),
+        "SiLU (Lemma 5)": (magnitude(build("activation", E)(x)) / magnitude(x)).item(),
+        "leaky ReLU (Lemma 6)": (magnitude(build("activation", LEAKY)(x)) / magnitude(x)).item(),
         "cosine attention, 64 tokens": (magnitude(attention(tokens)) / magnitude(tokens)).item(),
     }
 

@@ -94,14 +94,21 @@ class Node:
 def _nodes(
     module: "nn.Module", label: str = "model", path: str = "", depth: int = 0, copies: int = 1
 ) -> Iterator[Node]:
-    """The module and everything below it, depth first; the first of a list of blocks represents all of them."""
+    """The module and everything below it, depth first; the first of a list of blocks represents all of them.
+
+    Activations without parameters are left out.
+    """
     from torch import nn
+
+    from ..model.layers import Activation
 
     if isinstance(module, nn.ModuleList):
         label, path, copies = f"{label} ({len(module)} in total)", f"{path}.0", copies * len(module)
         module = module[0]
     yield Node(depth, label, path, module, copies)
     for name, child in module.named_children():
+        if isinstance(child, Activation) and not list(child.parameters()):
+            continue
         yield from _nodes(child, name, f"{path}.{name}" if path else name, depth + 1, copies)
 
 

@@ -5,7 +5,7 @@ Everything else is strict: `true` is no number. A constraint (`Field(ge=1)`) sta
 `Annotated`, so that it applies to the converted value and appears in the JSON Schema.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -93,9 +93,12 @@ def _section(value: object) -> object:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of a fixed set of names that is data elsewhere, such as the configurations of the ladder."""
+    """One of a set of names that is data elsewhere, such as the configurations of the ladder.
 
-    allowed: tuple[str, ...]
+    A function gives the names of a registry that a study may add to.
+    """
+
+    allowed: tuple[str, ...] | Callable[[], tuple[str, ...]]
     words: str = ""  # what to say in place of a long list
     pattern: str = ""  # what a JSON Schema has in place of a very long list
 
@@ -103,12 +106,17 @@ class OneOf:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        values = {"pattern": self.pattern} if self.pattern else {"enum": list(self.allowed)}
-        return {**handler(schema), **values, **({"x-words": self.words} if self.words else {})}
+        values: dict[str, Any] = {"pattern": self.pattern} if self.pattern else {"enum": list(self._names())}
+        words = {"x-words": self.words} if self.words else {}
+        return {**handler(schema), **values, **words, **({"x-open": True} if callable(self.allowed) else {})}
+
+    def _names(self) -> tuple[str, ...]:
+        return self.allowed() if callable(self.allowed) else self.allowed
 
     def _check(self, value: str) -> str:
-        if value not in self.allowed:
-            raise PydanticCustomError("one_of", "one of {allowed}", {"allowed": ", ".join(self.allowed)})
+        names = self._names()
+        if value not in names:
+            raise PydanticCustomError("one_of", "one of {allowed}", {"allowed": ", ".join(names)})
         return value
 
 

@@ -5,15 +5,18 @@ is the one before it with the named fields replaced (paper, section 4 and Table 
 Torch-free: Snakemake imports this module each time it parses the workflow.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 from ..system.errors import UserError
+from . import parts
+from .names import complete
 
 
 @dataclass(frozen=True)
 class Config:
-    """The features of one configuration of the ladder."""
+    """The features of one configuration of the ladder. Parts of a study may replace those named here (`parts`)."""
 
     attention: str  # dot_product | cosine (q and k normalized per head)
     weights: str  # plain | normalized (rows, in the forward pass) | forced (rows, after each step)
@@ -23,17 +26,19 @@ class Config:
     pos_center: str  # none | feature | token: the mean that is taken out of the positional encoding
     gate_offset: float  # where gates start: 0 (a block is the identity, as in DiT) or 1
     norm: str  # layer (LayerNorm without affine parameters) | none
+    block: str = "dit"  # attention, then an MLP, each modulated, gated and added to the residual stream
 
 
-CHOICES = {
-    "attention": ("dot_product", "cosine"),
+FIXED_CHOICES = {  # of fields that are not parts
     "weights": ("plain", "normalized", "forced"),
-    "sums": ("plain", "mp"),
-    "activation": ("silu", "mp_silu", "mp_leaky_relu"),
     "embeddings": ("plain", "mp"),
     "pos_center": ("none", "feature", "token"),
-    "norm": ("layer", "none"),
 }
+
+
+def choices(field: str) -> tuple[str, ...]:
+    """What a field of Config other than `gate_offset` may be, parts of a study included."""
+    return FIXED_CHOICES[field] if field in FIXED_CHOICES else parts.names(field)
 
 
 class Rung(NamedTuple):
@@ -98,7 +103,8 @@ MODEL_NAMES = (  # what a model's name may be, in words
 )
 
 # What a block does to the input of its branches, given the condition. The gate on their output is kept in each.
-MODULATIONS = ("scale", "shift", "scale_shift", "rotate", "scale_rotate", "rotate_full")
+# These are the package's own; with those of a study they are `parts.names("modulation")`.
+MODULATIONS = parts.SHIPPED["modulation"]
 
 
 def parse_model(name: str) -> tuple[Size, int]:
@@ -109,18 +115,28 @@ def parse_model(name: str) -> tuple[Size, int]:
     return SIZES[size], int(patch)
 
 
-def resolve(config: str | dict[str, Any] | Config) -> Config:
-    """The Config of a configuration's name, or of a mapping of every field. Raises UserError naming what is wrong."""
+def resolve(config: str | Mapping[str, Any] | Config) -> Config:
+    """The Config of a configuration's name, or of a mapping of its fields. Raises UserError naming what is wrong."""
     if isinstance(config, str):
         if config not in LADDER:
             raise UserError(f"unknown config {config!r}: must be one of {', '.join(LADDER)}")
         return LADDER[config]
-    if isinstance(config, dict):
-        names = [field.name for field in fields(Config)]
-        if sorted(config) != sorted(names):
-            raise UserError(f"config fields {sorted(config)}: must be exactly {', '.join(names)}")
-        config = Config(**config)
-    for name, allowed in CHOICES.items():
-        if getattr(config, name) not in allowed:
-            raise UserError(f"config field {name} is {getattr(config, name)!r}: must be one of {', '.join(allowed)}")
+    if isinstance(config, Mapping):
+        config = config_of(config)
+    for field in fields(Config):
+        value = getattr(config, field.name)
+        if field.name in parts.KINDS:
+            parts.find(field.name, value)
+        elif field.name in FIXED_CHOICES and value not in FIXED_CHOICES[field.name]:
+            allowed = ", ".join(FIXED_CHOICES[field.name])
+            raise UserError(f"config field {field.name} is {value!r}: must be one of {allowed}")
     return config
+
+
+def config_of(values: Mapping[str, Any]) -> Config:
+    """The Config of a mapping of every field, those added later may be missing. UserError for keys that are wrong."""
+    names = [field.name for field in fields(Config)]
+    completed = complete("fields", values)
+    if sorted(completed) != sorted(names):
+        raise UserError(f"config fields {sorted(values)}: must be exactly {', '.join(names)}")
+    return Config(**completed)

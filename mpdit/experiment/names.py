@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 # section: {field added after version 0.1: the value that reproduces the behavior before}
-ADDED_FIELDS: dict[str, dict[str, Any]] = {"data": {"holdout": None}, "fields": {}, "training": {}}
+ADDED_FIELDS: dict[str, dict[str, Any]] = {
+    "data": {"holdout": None}, "fields": {"block": "dit"}, "training": {},
+}  # fmt: skip
 
 
 def digest(value: Any) -> str:

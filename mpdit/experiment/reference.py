@@ -42,6 +42,8 @@ def _for_editors(node: Any) -> Any:
     # Titles of fields repeat their names; keys that begin with x- are for our own messages.
     names = node.get("properties") is not None
     kept = {key: _for_editors(value) for key, value in node.items() if not _is_internal(key, value, names)}
+    if node.get("x-open") and "enum" in kept:  # a study may add names
+        kept["anyOf"] = [{"enum": kept.pop("enum")}, {"pattern": r"^\w+$"}]
     if kept.get("type") == "array" and "items" in kept:
         lifted = {key: kept.pop(key) for key in ("description", "default") if key in kept}
         return {"anyOf": [kept["items"], {**kept, "uniqueItems": True}], **lifted}

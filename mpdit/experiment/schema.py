@@ -31,7 +31,8 @@ from .fields import (
     distinct,
     one_of_kinds,
 )
-from .ladder import LADDER, MODEL_NAMES, MODELS, MODULATIONS
+from .ladder import LADDER, MODEL_NAMES, MODELS
+from .parts import modulations
 from .schedule import SCHEDULES
 from .tuning import MOST_RATES
 
@@ -43,7 +44,12 @@ def _field(default: Any, description: str, unit: str = "") -> Any:
     return Field(default, description=description, json_schema_extra={"x-unit": unit} if unit else {})
 
 
-RATE_KEYS = (*LADDER, *(f"{model} {config} {kind}" for model in MODELS for config in LADDER for kind in MODULATIONS))
+def rate_keys() -> tuple[str, ...]:
+    """The keys that `learning_rates` may have."""
+    settings = ((model, config, kind) for model in MODELS for config in LADDER for kind in modulations())
+    return (*LADDER, *(" ".join(setting) for setting in settings))
+
+
 RATE_PATTERN = rf"^(DiT-\w+/\d )?({'|'.join(LADDER)})( \w+)?$"
 RATE_KEY = "a configuration (E), or model, configuration and modulation (DiT-S/2 E scale)"
 
@@ -62,7 +68,7 @@ _PairedOrSeeds = Annotated[
 ]
 _RatesOrPath = Annotated[
     Annotated[Text, Tag("<path>")]
-    | Annotated[dict[Annotated[str, OneOf(RATE_KEYS, RATE_KEY, RATE_PATTERN)], Positive], Tag("<rates>")],
+    | Annotated[dict[Annotated[str, OneOf(rate_keys, RATE_KEY, RATE_PATTERN)], Positive], Tag("<rates>")],
     one_of_kinds(path=str, rates=dict),
 ]
 
@@ -223,7 +229,7 @@ class Block(Section):
 
     model: Several[Annotated[str, OneOf(MODELS, MODEL_NAMES)]] = _field(..., "model sizes: DiT-SIZE/PATCH")
     config: Several[Annotated[str, OneOf(tuple(LADDER))]] = _field(..., "configurations, Config A to Config E")
-    modulation: Several[Annotated[str, OneOf(MODULATIONS)]] = _field(..., "kinds of modulation")
+    modulation: Several[Annotated[str, OneOf(modulations)]] = _field(..., "kinds of modulation")
     lr: Annotated[Several[Positive] | None, NULL] = _field(
         None, "peak learning rates; null: the configuration's own, from `learning_rates`"
     )

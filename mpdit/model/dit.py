@@ -10,75 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..experiment.ladder import Config, parse_model, resolve
+from ..experiment.names import canonical
 from ..experiment.run_spec import RunSpec
 from ..system.errors import UserError
 from ..system.seeds import generator
-from .embeddings import EMBEDDING_BLEND, Embedding, TimeEmbedding, position_encoding
-from .layers import MLP, Attention, Linear, Rows, ZeroLinear, activate, gated_sum, layer_norm, mp_sum, unit_rows
-from .modulation import MODULATIONS, scale_shift
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
-class Block(nn.Module):
-    """Attention, then an MLP, each modulated by the condition and added to the residual stream.
-
-    x <- x (+) gate * layer(modulate(norm(x))), with gate = gate_offset + head. `modulation` holds the heads of both
-    branches in one matrix; `head_names` names its parts in the order of `modulation.sizes` and `modulation.gain`.
-    """
-
-    attention_base: Rows | None
-    mlp_base: Rows | None
-
-    def __init__(self, width: int, heads: int, modulation: str, config: Config):
-        super().__init__()
-        kind = MODULATIONS[modulation]
-        self.apply_modulation, self.gate_offset, self.sums = kind.apply, config.gate_offset, config.sums
-        self.norm = layer_norm if config.norm == "layer" else _identity
-        sizes = {**{name: int(share * width) for name, share in kind.heads.items()}, "gate": width}
-        self.head_names = tuple(f"{branch}_{name}" for branch in ("attention", "mlp") for name in sizes)
-        self.modulation = ZeroLinear(width, 2 * tuple(sizes.values()), config.weights)
-        self.attention = Attention(width, heads, config.attention, config.weights)
-        self.mlp = MLP(width, config.activation, config.weights)
-        self.attention_base = self.mlp_base = None
-        if kind.base:
-            self.attention_base = Rows(kind.base, width, config.weights, initial="unit")
-            self.mlp_base = Rows(kind.base, width, config.weights, initial="unit")
-
-    def heads(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of all heads in the order of `head_names`, each (N, 1, outputs); zero at initialization."""
-        return self.modulation(condition).unsqueeze(1).split(self.modulation.sizes, dim=-1)
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Tokens x (N, T, D) and the activated condition (N, D) -> tokens (N, T, D)."""
-        heads = self.heads(condition)
-        half = len(heads) // 2
-        x = self._branch(x, self.attention, heads[:half], self.attention_base)
-        return self._branch(x, self.mlp, heads[half:], self.mlp_base)
-
-    def _branch(self, x: Tensor, layer: nn.Module, heads: Sequence[Tensor], base: Rows | None) -> Tensor:
-        *parameters, gate = heads
-        y = layer(self.apply_modulation(self.norm(x), parameters, None if base is None else base.rows()))
-        return gated_sum(x, y, gate + self.gate_offset if self.gate_offset else gate, self.sums)
-
-
-class FinalLayer(nn.Module):
-    """Tokens (N, T, D) -> patches (N, T, 2 C p^2): the noise prediction, then the variance; zero at initialization.
-
-    Modulated by scale and shift whatever the modulation, as rotation replaces the shift heads of the blocks only.
-    """
-
-    def __init__(self, width: int, values: int, config: Config):
-        super().__init__()
-        self.norm = layer_norm if config.norm == "layer" else _identity
-        self.modulation = ZeroLinear(width, (width, width), config.weights)
-        self.output = ZeroLinear(width, (values, values), config.weights)
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        heads = self.modulation(condition).unsqueeze(1).chunk(2, dim=-1)
-        return self.output(scale_shift(self.norm(x), heads))
+from .blocks import FinalLayer
+from .building import PartContext, build
+from .embeddings import Embedding, TimeEmbedding, position_encoding
+from .layers import Activation, Linear, Rows, Sums, unit_rows
+from .modulation import Modulation
 
 
 class DiT(
@@ -120,25 +60,36 @@ class DiT(
         pos_center: str,
         gate_offset: float,
         norm: str,
+        block: str = "dit",
     ):
         super().__init__()
-        config = resolve(Config(attention, weights, sums, activation, embeddings, pos_center, gate_offset, norm))
+        config = resolve(Config(attention, weights, sums, activation, embeddings, pos_center, gate_offset, norm, block))
         _check_shape(depth, width, heads, patch_size, input_size, in_channels, num_classes)
-        _check_modulation(modulation, width)
         self.config, self.modulation = config, modulation
         self.width, self.patch_size, self.input_size = width, patch_size, input_size
         self.in_channels, self.num_classes = in_channels, num_classes
 
         patch_values = patch_size**2 * in_channels
         side = input_size // patch_size
+
+        def context(index: int) -> PartContext:
+            return PartContext(width, heads, side, depth, index, config, modulation)
+
+        _check_modulation(build("modulation", context(-1)), modulation, width)
+        condition_sum: Sums = build("sums", context(-1))
+        position_sum: Sums = build("sums", context(-1))
+        self.condition_sum, self.position_sum = condition_sum.embedding, position_sum.embedding
         # The last input is a constant 1, so that its column of the weight is the bias (EDM2, appendix B.3).
         self.patch_embedding = Linear(patch_values + 1, width, weights)
         self.register_buffer("position", position_encoding(side, width, pos_center, embeddings), persistent=False)
-        self.time_embedding = TimeEmbedding(width, activation, embeddings, weights)
+        self.time_embedding = TimeEmbedding(context(-1))
         self.label_embedding = Embedding(num_classes + 1, width, weights)  # last row: no label
-        self.blocks = nn.ModuleList(Block(width, heads, modulation, config) for _ in range(depth))
-        self.final = FinalLayer(width, patch_values, config)
+        self.activation: Activation = build("activation", context(-1))
+        self.blocks = nn.ModuleList(build("block", context(index)) for index in range(depth))
+        self.final = FinalLayer(context(depth), patch_values)
         self.initialize()
+        if isinstance(self._hub_mixin_config, dict):  # what config.json holds
+            self._hub_mixin_config = canonical("fields", self._hub_mixin_config)
 
     def initialize(self, seed: int | None = None) -> "DiT":
         """Draw new weights: each tensor from its own generator keyed by (seed, name), or all from torch's global one.
@@ -153,8 +104,7 @@ class DiT(
 
     def condition(self, t: Tensor, y: Tensor) -> Tensor:
         """The condition of timesteps t (N,) and labels y (N,): (N, D), of unit magnitude if sums are MP sums."""
-        time, label = self.time_embedding(t), self.label_embedding(y)
-        return mp_sum(time, label, EMBEDDING_BLEND) if self.config.sums == "mp" else time + label
+        return self.condition_sum(self.time_embedding(t), self.label_embedding(y))
 
     def embed(self, x: Tensor) -> Tensor:
         """Latents (N, C, H, W) -> tokens (N, T, D) in row-major order, with their positions added."""
@@ -162,7 +112,7 @@ class DiT(
         x = x.unflatten(2, (-1, p)).unflatten(4, (-1, p))  # (N, C, h, p, w, p)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (N, T, C p^2)
         x = self.patch_embedding(F.pad(x, (0, 1), value=1.0))
-        return mp_sum(x, self.position, EMBEDDING_BLEND) if self.config.sums == "mp" else x + self.position
+        return self.position_sum(x, self.position)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """Predict the noise in x and the variance of the denoising step.
@@ -181,7 +131,7 @@ class DiT(
         size, p = self.input_size, self.patch_size
         if x.shape[1:] != (self.in_channels, size, size):
             raise ValueError(f"x has shape {tuple(x.shape)}: must be (N, {self.in_channels}, {size}, {size})")
-        condition = activate(self.condition(t, y), self.config.activation)
+        condition = self.activation(self.condition(t, y))
         tokens = self.embed(x)
         for block in self.blocks:
             tokens = block(tokens, condition)
@@ -269,10 +219,12 @@ def _check_shape(
         raise UserError(f"input_size is {input_size}: must be divisible by patch_size ({patch_size})")
 
 
-def _check_modulation(modulation: str, width: int) -> None:
-    if modulation not in MODULATIONS:
-        raise UserError(f"modulation is {modulation!r}: must be one of {', '.join(MODULATIONS)}")
-    if width % 2 and "angle" in MODULATIONS[modulation].heads:
-        raise UserError(f"width is {width}: must be even for modulation {modulation}, which turns pairs of features")
+def _check_modulation(modulation: Modulation, name: str, width: int) -> None:
+    for head, share in modulation.heads.items():
+        if share * width % 1:
+            raise UserError(
+                f"width is {width}: must give a whole number of outputs to the head {head} of modulation {name}, "
+                f"{share:g} per feature"
+            )
     if width % 4:
         raise UserError(f"width is {width}: must be divisible by 4 for the position encoding")

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Linear, Rows, activate, unit_rows
+from .building import PartContext, build
+from .layers import Activation, Linear, Rows, unit_rows
 
-EMBEDDING_BLEND = 0.5  # t of the MP sum of embeddings (EDM2, Table 6)
 TIME_FEATURES = 256
 
 
@@ -38,15 +38,17 @@ def time_features(t: Tensor, embeddings: str) -> Tensor:
 class TimeEmbedding(nn.Module):
     """Timesteps (N,) -> (N, D): sinusoids through two linear layers."""
 
-    def __init__(self, width: int, activation: str, embeddings: str, weights: str) -> None:
+    def __init__(self, context: PartContext) -> None:
         super().__init__()
-        self.activation, self.embeddings = activation, embeddings
+        width, weights = context.width, context.weights
+        self.embeddings = context.fields.embeddings
         self.up = Linear(TIME_FEATURES, width, weights, initial="normal")
+        self.activation: Activation = build("activation", context)
         self.down = Linear(width, width, weights, initial="normal")
 
     def forward(self, t: Tensor) -> Tensor:
         features = time_features(t, self.embeddings).to(self.up.weight.dtype)
-        return self.down(activate(self.up(features), self.activation))
+        return self.down(self.activation(self.up(features)))
 
 
 def position_encoding(side: int, width: int, pos_center: str, embeddings: str) -> Tensor:

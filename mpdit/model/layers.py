@@ -6,18 +6,21 @@ magnitude if M[f(x)] = M[x] for independent features. Shapes: N images, T tokens
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..experiment.parts import provide
+from .building import PartContext, build
+
 SILU_RMS = 0.5964692111227136  # sqrt(E[silu(z)^2]) for z ~ N(0, 1), by quadrature
 LEAKY_SLOPE = 0.2
 RESIDUAL_BLEND = 0.3  # t of the MP sum in blocks (EDM2, Table 6)
+EMBEDDING_BLEND = 0.5  # t of the MP sum of embeddings (EDM2, Table 6)
 INITIAL_STD = 0.02  # standard deviation of embeddings that are not magnitude-preserving (DiT)
 NORM_EPS = 1e-6  # epsilon of LayerNorm (DiT)
-HEAD_EPS = 1e-8  # epsilon of cosine attention
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -139,67 +142,80 @@ def mp_sum(x: Tensor, y: Tensor, t: float) -> Tensor:
     return torch.add(x * keep, y, alpha=add)
 
 
-def gated_sum(x: Tensor, y: Tensor, gate: Tensor, sums: str) -> Tensor:
-    """The residual sum x (+) gate * y of a block: x, y (N, T, D), gate (N, 1, D), plain or magnitude-preserving."""
-    if sums == "plain":
-        return torch.addcmul(x, gate, y)
+def gated_sum(x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
+    """The residual sum x + gate * y of a block: x, y (N, T, D), gate (N, 1, D)."""
+    return torch.addcmul(x, gate, y)
+
+
+def mp_gated_sum(x: Tensor, y: Tensor, gate: Tensor) -> Tensor:
+    """The MP sum of x and gate * y with blend RESIDUAL_BLEND: x, y (N, T, D), gate (N, 1, D)."""
     keep, add = mp_coefficients(RESIDUAL_BLEND)
     return (x * keep).addcmul_(gate * add, y)  # constants in the gate, and in place: one copy of x less
 
 
-# --- Activations (Lemmas 5 and 6): name -> (function, factor that restores the magnitude) ---
+class Sums(NamedTuple):
+    """The sums of a configuration. An nn.Module is welcome for either; each place in the model has its own."""
+
+    residual: Callable[[Tensor, Tensor, Tensor], Tensor]  # (x, y, gate) -> the stream x with the gated branch y
+    embedding: Callable[[Tensor, Tensor], Tensor]  # of time and label (N, D), and of patches and positions (N, T, D)
+
+
+@provide("sums", "plain")
+def _plain_sums(context: PartContext) -> Sums:
+    return Sums(gated_sum, torch.add)
+
+
+@provide("sums", "mp")
+def _mp_sums(context: PartContext) -> Sums:
+    return Sums(mp_gated_sum, lambda x, y: mp_sum(x, y, EMBEDDING_BLEND))
+
+
+# --- Activations (Lemmas 5 and 6) ---
+
+
+class Activation(nn.Module):
+    """An elementwise function, times the factor that restores the magnitude: x -> y of the same shape.
+
+    Args:
+        function: of a tensor of any shape; with parameters it is an nn.Module.
+        factor: what its value is multiplied by.
+        gated: whether the MLP multiplies the activation of one linear map of its input by another, as in SwiGLU.
+        hidden: width of the MLP's hidden layer, in units of the model's width.
+    """
+
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], factor: float = 1.0, *, gated: bool = False, hidden: float = 4.0
+    ):
+        super().__init__()
+        self.function, self.factor, self.gated, self.hidden = function, factor, gated, hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.function(x)
+        return y if self.factor == 1.0 else y * self.factor
 
 
 def _leaky_relu(x: Tensor) -> Tensor:
     return F.leaky_relu(x, LEAKY_SLOPE)
 
 
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
-    "silu": (F.silu, 1.0),
-    # Lemma 5: for inputs of unit magnitude only.
-    "mp_silu": (F.silu, 1 / SILU_RMS),
-    # Lemma 6: for symmetric inputs of any magnitude, because the function is homogeneous.
-    "mp_leaky_relu": (_leaky_relu, math.sqrt(2 / (1 + LEAKY_SLOPE**2))),
-}
+@provide("activation", "silu")
+def _silu(context: PartContext) -> Activation:
+    return Activation(F.silu)
 
 
-def activate(x: Tensor, activation: str) -> Tensor:
-    """The activation, one of ACTIVATIONS, of x, times its factor."""
-    function, factor = ACTIVATIONS[activation]
-    return function(x) if factor == 1.0 else function(x) * factor
+@provide("activation", "mp_silu")
+def _mp_silu(context: PartContext) -> Activation:
+    """Lemma 5: for inputs of unit magnitude only."""
+    return Activation(F.silu, 1 / SILU_RMS)
 
 
-# --- Attention ---
+@provide("activation", "mp_leaky_relu")
+def _mp_leaky_relu(context: PartContext) -> Activation:
+    """Lemma 6: for symmetric inputs of any magnitude, because the function is homogeneous."""
+    return Activation(_leaky_relu, math.sqrt(2 / (1 + LEAKY_SLOPE**2)))
 
 
-class _UnitMagnitude(torch.autograd.Function):
-    """y = r x with r = (|x|^2 / d + eps)^(-1/2), whose gradient is r (g - y (y . g) / d).
-
-    Equal to F.rms_norm, which on a CPU decomposes into many operations that each copy x.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        r = norm.square_().div_(x.shape[-1]).add_(HEAD_EPS).rsqrt_()
-        y = x * r
-        ctx.save_for_backward(y, r)
-        return y.to(x.dtype)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        y, r = ctx.saved_tensors
-        g = gradient.to(y.dtype)
-        radial = torch.linalg.vecdot(y, g).unsqueeze(-1)
-        return torch.addcmul(g, y, radial, value=-1 / y.shape[-1]).mul_(r).to(gradient.dtype)
-
-
-def unit_magnitude(x: Tensor) -> Tensor:
-    """Vectors of the last dimension scaled to magnitude 1, that is to norm sqrt(d); computed in float32 at least."""
-    if x.is_cuda or torch.compiler.is_compiling():  # here F.rms_norm is one kernel
-        return F.rms_norm(x, x.shape[-1:], eps=HEAD_EPS).to(x.dtype)
-    return _UnitMagnitude.apply(x)
+# --- Norms and MLP ---
 
 
 def layer_norm(x: Tensor) -> Tensor:
@@ -207,37 +223,41 @@ def layer_norm(x: Tensor) -> Tensor:
     return F.layer_norm(at_least_float32(x), x.shape[-1:], eps=NORM_EPS)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention: (N, T, D) -> (N, T, D), logits q.k / sqrt(d_head).
+def identity(x: Tensor) -> Tensor:
+    """x itself."""
+    return x
 
-    `cosine` attention (paper, section 3.2) scales q and k to norm sqrt(d_head) per head, so that the logits are cosines
-    times sqrt(d_head); v is unchanged. Softmax weights are convex: no output is longer than the longest value vector.
-    """
 
-    def __init__(self, width: int, heads: int, kind: str, weights: str):
-        super().__init__()
-        self.heads, self.kind = heads, kind
-        self.qkv = Linear(width, 3 * width, weights)
-        self.out = Linear(width, width, weights)
+@provide("norm", "layer")
+def _layer(context: PartContext) -> Callable[[Tensor], Tensor]:
+    return layer_norm
 
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # (N, T, H, D/H) each
-        if self.kind == "cosine":
-            q, k = unit_magnitude(q), unit_magnitude(k)
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (N, H, T, D/H)
-        y = F.scaled_dot_product_attention(q, k, v)
-        return self.out(y.transpose(1, 2).flatten(2))
+
+@provide("norm", "none")
+def _none(context: PartContext) -> Callable[[Tensor], Tensor]:
+    return identity
 
 
 class MLP(nn.Module):
-    """Two linear layers around an activation, with four times the width in between: (N, T, D) -> (N, T, D)."""
+    """Two linear layers around the configuration's activation: (N, T, D) -> (N, T, D).
 
-    def __init__(self, width: int, activation: str, weights: str):
+    The hidden layer has four times the width, unless the activation says otherwise. For a gated activation `up` gives
+    twice as many values, of which the first half goes through the function.
+    """
+
+    def __init__(self, context: PartContext):
         super().__init__()
-        self.activation, self.multiplier = ACTIVATIONS[activation]
-        self.up = Linear(width, 4 * width, weights)
-        self.down = Linear(4 * width, width, weights)
+        self.activation: Activation = build("activation", context)
+        hidden = round(self.activation.hidden * context.width)
+        self.up = Linear(context.width, hidden * (2 if self.activation.gated else 1), context.weights)
+        self.down = Linear(hidden, context.width, context.weights)
 
     def forward(self, x: Tensor) -> Tensor:
+        hidden = self.up(x)
+        if self.activation.gated:
+            hidden, factor = hidden.chunk(2, dim=-1)
+            hidden = self.activation.function(hidden) * factor
+        else:
+            hidden = self.activation.function(hidden)
         # The activation's factor is applied to the weight of `down`, which is smaller than its input.
-        return self.down(self.activation(self.up(x)), self.multiplier)
+        return self.down(hidden, self.activation.factor)

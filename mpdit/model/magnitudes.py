@@ -18,7 +18,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .dit import Block, DiT
+from .blocks import Block
+from .dit import DiT
 from .embeddings import Embedding
 from .layers import Rows, ZeroLinear
 

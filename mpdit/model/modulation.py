@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..experiment.parts import provide
+from .building import PartContext
+
 REFLECTION_PAIRS = 2  # in rotate_full; each pair of reflections is a rotation in one plane of R^D
 
 
@@ -86,7 +89,8 @@ class Modulation:
     base: int = 0  # learned base directions
 
 
-# Parameters per branch besides the gate's D^2: scale and shift D^2 each, rotate D^2/2, rotate_full 2 D^2 + 2 D.
+# The package's own. Parameters per branch besides the gate's D^2: scale and shift D^2 each, rotate D^2/2,
+# rotate_full 2 D^2 + 2 D.
 MODULATIONS = {
     "scale": Modulation({"scale": 1}, _scale),
     "shift": Modulation({"shift": 1}, _shift),
@@ -95,3 +99,13 @@ MODULATIONS = {
     "scale_rotate": Modulation({"scale": 1, "angle": 0.5}, _scale_rotate),
     "rotate_full": Modulation({"direction": REFLECTION_PAIRS}, _rotate_full, base=REFLECTION_PAIRS),
 }
+
+
+def _provide(name: str, modulation: Modulation) -> None:
+    @provide("modulation", name)
+    def make(context: PartContext) -> Modulation:
+        return modulation
+
+
+for _name, _modulation in MODULATIONS.items():
+    _provide(_name, _modulation)

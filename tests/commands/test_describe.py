@@ -57,7 +57,7 @@ def test_magnitudes_are_printed_for_every_block(capsys):
     [
         (["DiT-S/3"], "unknown model 'DiT-S/3'"),
         (["DiT-S/2", "--config", "Z"], "unknown config 'Z'"),
-        (["DiT-S/2", "--modulation", "twist"], "modulation is 'twist'"),
+        (["DiT-S/2", "--modulation", "twist"], "modulation 'twist'"),
         (["DiT-S/8", "--input-size", "12"], "input_size is 12: must be divisible by patch_size (8)"),
         (["DiT-S/2", "--images", "0"], "--images: 0: must be at least 1"),
     ],

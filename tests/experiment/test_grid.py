@@ -201,7 +201,10 @@ def test_a_spec_is_read_back_as_the_same_run(tmp_path):
         ({"seed": ...}, "spec.json: seed: missing; expected a whole number of at least 0"),
         ({"lr": "fast"}, "spec.json: lr: expected a number above 0, got 'fast'"),
         ({"training": {"steps": 100}}, "spec.json: training.batch_size: missing; expected a spec.json that the"),
-        ({"fields": {"norm": "layer"}}, "spec.json: config fields \\['norm'\\]: must be exactly attention, weights"),
+        (
+            {"fields": {"norm": "layer"}},
+            "spec.json: config fields \\['block', 'norm'\\]: must be exactly attention, weights",
+        ),
         ({"run": "other"}, "spec.json: run: expected DiT-Nano-2-A-.*, the name of its fields, got 'other'"),
         ({"weights": 1}, "spec.json: .*unknown key 'weights'"),
     ],

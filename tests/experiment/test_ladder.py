@@ -4,12 +4,20 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from helpers.contexts import activation
 from helpers.tiny_models import awaken, inputs, tiny
 
 from mpdit import DiT, create_model
+from mpdit.experiment import parts
 from mpdit.experiment.ladder import LADDER, RUNGS
+from mpdit.model.attention import Attention, cosine_attention
+from mpdit.model.blocks import Block
 from mpdit.model.embeddings import TimeEmbedding, time_features
-from mpdit.model.layers import ACTIVATIONS, Attention, Rows, ZeroLinear, layer_norm, magnitude
+from mpdit.model.layers import Activation, Rows, ZeroLinear, layer_norm, magnitude
+
+
+def formula(activation: Activation) -> tuple:
+    return activation.function, activation.factor
 
 
 def built(letter: str) -> DiT:
@@ -20,17 +28,14 @@ def features(model: DiT) -> dict:
     """What the built modules, not the declaration, say about each field of Config."""
     modules = list(model.modules())
     rows = {module.weights for module in modules if isinstance(module, Rows)}
-    (attention,) = {module.kind for module in modules if isinstance(module, Attention)}
+    (attend,) = {module.attend for module in modules if isinstance(module, Attention)}
     (gated,) = {module.gain is not None for module in modules if isinstance(module, ZeroLinear)}
     (time,) = (module for module in modules if isinstance(module, TimeEmbedding))
     block, blocks = model.blocks[0], model.blocks
-    (activation,) = (
-        name
-        for name in ACTIVATIONS
-        if ACTIVATIONS[name] == (model.blocks[0].mlp.activation, model.blocks[0].mlp.multiplier)
-    )
+    norms = [model.final.norm, *(norm for block in blocks for norm in (block.attention_norm, block.mlp_norm))]
+    (built_activation,) = {formula(module) for module in modules if isinstance(module, Activation)}
+    (activation_name,) = (name for name in parts.names("activation") if formula(activation(name)) == built_activation)
     assert gated == (rows != {"plain"})
-    assert time.activation == activation
     assert (magnitude(time_features(torch.arange(9), time.embeddings)) > 0.99) == (time.embeddings == "mp")
     x, t, y = inputs(model)
     tokens, condition = model.embed(x), model.condition(t, y)
@@ -42,14 +47,15 @@ def features(model: DiT) -> dict:
         kept = (block(tokens, condition) / tokens).median().item()
         block.heads = original
     return {
-        "attention": attention,
+        "attention": "cosine" if attend is cosine_attention else "dot_product",
         "weights": rows.pop() if len(rows) == 1 else rows,
         "sums": "plain" if kept == pytest.approx(1) else "mp",
-        "activation": activation,
+        "activation": activation_name,
         "embeddings": "mp" if torch.allclose(magnitude(position, dim=-1), torch.ones(())) else "plain",
         "pos_center": "token" if shared < 0.01 else "feature" if position.mean(1).abs().max() < 1e-5 else "none",
         "gate_offset": {block.gate_offset for block in blocks}.pop(),
-        "norm": "+".join({"layer" if part.norm is layer_norm else "none" for part in (*blocks, model.final)}),
+        "norm": "+".join({"layer" if norm is layer_norm else "none" for norm in norms}),
+        "block": "dit" if {type(block) for block in blocks} == {Block} else "other",
     }  # fmt: skip
 
 
@@ -87,7 +93,7 @@ def test_a_field_can_be_replaced_alone():
     ]
     for model in models:
         assert model.config == config
-        assert model.blocks[0].mlp.activation is ACTIVATIONS["mp_leaky_relu"][0]
+        assert formula(model.blocks[0].mlp.activation) == formula(activation("mp_leaky_relu"))
     x, t, y = inputs(models[0], count=2)
     outputs = [awaken(model)(x, t, y) for model in models]
     assert torch.equal(outputs[0], outputs[1])

@@ -1,7 +1,7 @@
 """The model family: shapes, parameters, seeds, saving and loading, invalid arguments."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -9,7 +9,8 @@ from helpers.tiny_models import GRID, awaken, inputs, tiny
 from helpers.tiny_runs import make_spec
 
 from mpdit import DiT, create_model
-from mpdit.experiment.ladder import LADDER, MODELS, SIZES, Config
+from mpdit.experiment.ladder import LADDER, MODELS, SIZES
+from mpdit.experiment.names import canonical
 from mpdit.model.dit import model_of_run
 
 every_model = pytest.mark.parametrize(("config", "modulation"), GRID)
@@ -113,7 +114,7 @@ def test_a_saved_model_loads_unchanged(tmp_path):
     loaded = DiT.from_pretrained(tmp_path)
     assert loaded.config == model.config
     assert loaded.modulation == "rotate_full"
-    assert {field.name for field in fields(Config)} <= saved.keys()
+    assert canonical("fields", asdict(model.config)).keys() <= saved.keys()
     assert not any(isinstance(value, dict) for value in saved.values())
     x, t, y = inputs(model)
     assert torch.equal(loaded(x, t, y), model(x, t, y))
@@ -142,11 +143,14 @@ def test_only_parameters_are_stored():
         ({"name": "DiT-Q/2"}, "unknown model 'DiT-Q/2'"),
         ({"config": "F"}, "unknown config 'F': must be one of A, B, C, D, E"),
         ({"config": {"attention": "cosine"}}, "config fields ['attention']: must be exactly attention, weights"),
-        ({"modulation": "twist"}, "modulation is 'twist': must be one of scale, shift"),
+        ({"modulation": "twist"}, "modulation 'twist': expected one of scale, shift"),
         ({"input_size": 15}, "input_size is 15: must be divisible by patch_size (2)"),
         ({"num_classes": 0}, "num_classes is 0: must be a whole number of at least 1"),
         ({"in_channels": 1.5}, "in_channels is 1.5: must be a whole number of at least 1"),
-        ({"activation": "relu"}, "config field activation is 'relu': must be one of silu, mp_silu, mp_leaky_relu"),
+        (
+            {"activation": "relu"},
+            "activation 'relu': expected one of silu, mp_silu, mp_leaky_relu; a part of your own needs",
+        ),
         ({"dropout": 0.1}, "unknown argument 'dropout': must be a field of Config"),
     ],
 )
@@ -160,10 +164,13 @@ def test_invalid_arguments_of_create_model(arguments, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 15, "heads": 3, "modulation": "rotate"}, "width is 15: must be even for modulation rotate"),
+        (
+            {"width": 15, "heads": 3, "modulation": "rotate"},
+            "width is 15: must give a whole number of outputs to the head angle of modulation rotate, 0.5 per feature",
+        ),
         (
             {"width": 15, "heads": 3, "modulation": "scale_rotate"},
-            "width is 15: must be even for modulation scale_rotate",
+            "width is 15: must give a whole number of outputs to the head angle of modulation scale_rotate",
         ),
         ({"width": 18, "heads": 2}, "width is 18: must be divisible by 4"),
         ({"width": 16, "heads": 3}, "width is 16: must be divisible by heads (3)"),

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from helpers.contexts import context
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +43,7 @@ def test_time_embedding_has_unit_magnitude():
     """On average over random weights; M^2 of a single draw of width 256 is off by 10 % (two layers)."""
     total = 0.0
     for seed in range(8):
-        module = TimeEmbedding(256, "mp_silu", "mp", "forced")
+        module = TimeEmbedding(context(width=256))
         for offset, layer in enumerate((module.up, module.down)):
             layer.initialize(torch.Generator().manual_seed(100 * seed + offset))
         total += module(torch.arange(0, 1000, 20)).square().mean().item() / 8

@@ -6,8 +6,9 @@ from helpers.tiny_models import GRID, tiny
 
 from mpdit import create_model
 from mpdit.experiment.ladder import LADDER
+from mpdit.model.attention import Attention
 from mpdit.model.flops import flops, flops_by_module
-from mpdit.model.layers import Attention, Linear
+from mpdit.model.layers import Linear
 
 
 @pytest.mark.parametrize("config", LADDER)

@@ -6,7 +6,7 @@ from helpers.tiny_models import inputs, tiny
 
 from mpdit import DiT
 from mpdit.experiment.ladder import MODULATIONS
-from mpdit.model.layers import activate, magnitude
+from mpdit.model.layers import magnitude
 
 
 def model_of_size(config: str, depth: int, width: int, heads: int, input_size: int = 16, **changes) -> DiT:
@@ -38,7 +38,7 @@ def test_magnitude_preserving_configs_start_with_zero_output_and_open_gates(conf
 def residual_magnitudes(model: DiT, count: int) -> list[float]:
     """Magnitude of the residual stream after the embedding and after each block, for unit-normal latents."""
     x, t, y = inputs(model, count)
-    tokens, condition = model.embed(x), activate(model.condition(t, y), model.config.activation)
+    tokens, condition = model.embed(x), model.activation(model.condition(t, y))
     magnitudes = [magnitude(tokens).item()]
     for block in model.blocks:
         tokens = block(tokens, condition)
