@@ -229,6 +229,20 @@ def shared_sampling_seeds(rng: np.random.Generator, studies: int, n: int) -> Tes
     return judge(values.mean((2, 3)), tail, NULL)
 
 
+def sampling_seed_used_twice(rng: np.random.Generator, studies: int, n: int) -> Tests:
+    """Scores with a sampling seed per training seed, as noisy as training, but for the last two, which share one.
+
+    Those two count once, with their mean. With two training seeds alone the verdict is withheld.
+    """
+    noise = rng.standard_normal((studies, 5, n))
+    noise[..., -1] = noise[..., -2]
+    runs = rng.standard_normal((studies, 5, n)) + noise
+    values = (runs[:, 1:] - runs[:, :1]) / math.sqrt(2)
+    if n == 2:
+        return Tests(np.full((studies, 4), math.nan), np.zeros((studies, 4), np.int8))
+    return judge_seeds(np.concatenate([values[..., :-2], values[..., -2:].mean(-1, keepdims=True)], -1), NULL)
+
+
 def step_times(rng: np.random.Generator, studies: int, n: int) -> Tests:
     """Two claims on scores and two on step times, whose ratios over 40 rounds have tails and share the rounds of A."""
     rounds, beyond = 40, 13  # the 95 % interval is from the 14th of 40 ratios to the 14th from the top
@@ -279,6 +293,7 @@ SCENARIOS = (
     of_seeds("nothing differs, runs of A spread three times as much", NULL, NOISY_A),
     of_seeds("nothing differs, runs of B and D spread three times as much", NULL, UNEQUAL),
     of_seeds("nothing differs, one sampling seed per training seed, as noisy", NULL, ALIKE, Sampling(1.0, False)),
+    Scenario("nothing differs, one sampling seed used twice, as noisy", NULL, sampling_seed_used_twice),
     Scenario("nothing differs, three sampling seeds for all, as noisy", NULL, shared_sampling_seeds, slow=True),
     of_seeds("two of four differ by 2 spreads, one is level", MIXED, ALIKE),
     of_seeds("the same, runs of A spread three times as much", MIXED, NOISY_A),

@@ -1,19 +1,20 @@
 """Changes of scores and held-out losses from a baseline, paired by seed, with intervals and Holm's correction.
 
 A change exists from two seeds on. Where a seed of either side diverged there is none: the seeds that are left would
-flatter one side.
+flatter one side. A change is not tested where a verdict on it would be withheld: where a side was not tuned, or where
+all training seeds share one sampling seed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..results import rate_sweeps, significance, summary
-from ..results.estimates import LEVEL, Estimate
-from ..results.heldout_losses import log_ratios, loss_change
+from ..results import rate_sweeps, sampling_seeds, significance, summary
+from ..results.estimates import LEVEL
+from ..results.heldout_losses import loss_change
 from ..results.summary import SeedValues
 from .deciding_metric import deciding_metric
 
@@ -30,8 +31,9 @@ class Change:
     percent: float = math.nan
     low: float = math.nan
     high: float = math.nan
-    p: float = math.nan
+    p: float = math.nan  # NaN: not tested
     p_holm: float = math.nan
+    withheld: str = ""  # why it is not tested, in words; empty where a side was not tuned, which the table says above
 
     @property
     def range(self) -> tuple[float, float, float]:
@@ -62,7 +64,7 @@ def deciding_columns(rows: pd.DataFrame) -> list[str]:
 
 
 def _has_kid(values: SeedValues) -> float:
-    return next(iter(values.kid.values()), math.nan)
+    return next((score for own in values.kid.values() for score in own.values()), math.nan)
 
 
 def with_changes(rows: pd.DataFrame, column: str, base: str) -> pd.DataFrame:
@@ -92,27 +94,29 @@ def _csv_columns(prefix: str, changes: list[Change]) -> dict[str, Any]:
 
 def _corrected(changes: list[Change]) -> list[Change]:
     corrected = significance.holm_by_family([change.p for change in changes], [""] * len(changes))
-    return [
-        Change(change.percent, change.low, change.high, change.p, p)
-        for change, p in zip(changes, corrected, strict=True)
-    ]
+    return [replace(change, p_holm=p) for change, p in zip(changes, corrected, strict=True)]
 
 
 def _changes(rows: pd.DataFrame, column: str, base: str, quantity: Quantity) -> list[Change]:
-    keys = [key for key in (*summary.SETTING, *summary.PROTOCOL) if key not in (column, "lr")]
+    of_weights = ("step", "ema_width")  # the columns of the protocol that a loss depends on
+    protocol = [key for key in summary.PROTOCOL if quantity == "score" or key in of_weights]
+    keys = [key for key in (*summary.SETTING, *protocol) if key not in (column, "lr")]
     if _has_single_widths(rows):
         keys.remove("ema_width")
-    scored = rows[rows["n"] > 0]
-    bases: dict[tuple[object, ...], list[SeedValues]] = {}
-    for record in scored[scored[column] == base].to_dict("records"):
-        bases.setdefault(_key(record, keys), []).append(record["seed_values"])
+    measured = [record for record in rows.to_dict("records") if record["n"] or quantity == "loss"]
+    bases: dict[tuple[object, ...], dict[float, Mapping[Any, Any]]] = {}
+    for record in measured:
+        if record[column] == base:
+            bases.setdefault(_key(record, keys), {})[record["lr"]] = record  # losses of several protocols are the same
     changes = []
     for record in rows.to_dict("records"):
-        own = bases.get(_key(record, keys), [])
-        if record[column] == base or len(own) != 1 or not record["n"]:
-            changes.append(Change())
+        own = list(bases.get(_key(record, keys), {}).values())
+        if record[column] == base or len(own) != 1:
+            changes.append(NO_CHANGE)
         else:
-            changes.append(_change(record["seed_values"], own[0], record["decides"], quantity))
+            change = _change(record["seed_values"], own[0]["seed_values"], record["decides"], quantity)
+            is_fair = record["tuned"] and own[0]["tuned"]
+            changes.append(change if is_fair else replace(change, p=math.nan))
     return changes
 
 
@@ -128,39 +132,56 @@ def _key(record: Mapping[Any, Any], keys: list[str]) -> tuple[object, ...]:
 
 
 def _change(ours: SeedValues, base: SeedValues, metric: str, quantity: Quantity) -> Change:
-    if ours.diverged or base.diverged:
-        return Change()
+    if ours.diverged or base.diverged or (quantity == "score" and not metric):
+        return NO_CHANGE
+    withheld = ""
     if quantity == "loss":
         estimate = loss_change(ours.losses, base.losses)
     else:
-        ratios = list(log_ratios(getattr(ours, metric), getattr(base, metric)).values())
-        is_known = len(ratios) > 1 and not any(map(math.isnan, ratios))
-        estimate = Estimate.over_seeds(ratios) if is_known else None
+        ratios, by_seed = sampling_seeds.log_ratios(getattr(ours, metric), getattr(base, metric))
+        is_known = not any(map(math.isnan, ratios.values()))
+        estimate = sampling_seeds.estimate(ratios, by_seed) if is_known else None
+        withheld = sampling_seeds.one_for_all(by_seed)
     if estimate is None:
-        return Change()
+        return NO_CHANGE
     percent, low, high = (100 * math.expm1(min(bound, 700.0)) for bound in estimate.interval())
-    return Change(percent, low, high, min(estimate.p_inside(low=0.0), estimate.p_inside(high=0.0)))
+    p = math.nan if withheld else min(estimate.p_inside(low=0.0), estimate.p_inside(high=0.0))
+    return Change(percent, low, high, p, withheld=withheld)
 
 
 def best_rates(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with `decides` and `best`: whether a learning rate is the best of its setting.
 
-    It is where paired tests in the metric that decides exclude every other rate (5 %, Bonferroni); one that diverged
-    is excluded.
+    It is where paired tests in the metric that decides exclude every other rate, one that diverged among them, at 5 %
+    after the corrections for the number of rates (Bonferroni) and of settings (Holm). Nothing is best where training
+    seeds share sampling seeds, whose error those tests lack.
     """
     rows = rows.assign(decides=deciding_columns(rows))
     keys = ["model", "config", "modulation", "data", *summary.PROTOCOL]
-    best: set[Any] = set()
-    scored = rows[rows["n"] > 0]
-    for _, group in scored.groupby(keys, dropna=False):
-        scores = {
-            record["lr"]: {
-                **getattr(record["seed_values"], record["decides"]),
-                **dict.fromkeys(record["seed_values"].diverged, math.inf),
-            }
-            for record in group.to_dict("records")
-        }
-        left = rate_sweeps.maybe_best(scores, LEVEL)
-        if len(scores) > 1 and len(left) == 1:
-            best |= set(group.index[group["lr"] == left[0]])
-    return rows.assign(best=[index in best for index in rows.index])
+    candidates, p_values = [], []
+    for _, group in rows[rows["n"] > 0].groupby(keys, dropna=False):
+        records = group.to_dict("records")
+        p_best = rate_sweeps.p_best({record["lr"]: _scores(record) for record in records})
+        if len(p_best) > 1 and _has_own_sampling_seeds(records):
+            (best, _), (_, p) = sorted(p_best.items(), key=lambda item: -item[1])[:2]
+            candidates.append(group.index[group["lr"] == best])
+            p_values.append(p)
+    best_rows = {
+        index
+        for members, p in zip(candidates, significance.holm(p_values), strict=True)
+        for index in members
+        if p < LEVEL
+    }
+    return rows.assign(best=[index in best_rows for index in rows.index])
+
+
+def _scores(record: Mapping[Any, Any]) -> dict[int, float]:
+    """Scores of a row by training seed; infinite where the run diverged."""
+    values = record["seed_values"]
+    return sampling_seeds.means(getattr(values, record["decides"])) | dict.fromkeys(values.diverged, math.inf)
+
+
+def _has_own_sampling_seeds(records: Iterable[Mapping[Any, Any]]) -> bool:
+    """Whether no two training seeds share a sampling seed, at whatever rate."""
+    scores = [getattr(record["seed_values"], record["decides"]) for record in records]
+    return not sampling_seeds.any_shared((seed, draw) for own in scores for seed in own for draw in own[seed])

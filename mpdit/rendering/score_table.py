@@ -11,9 +11,8 @@ from ..results import summary
 from ..results.summary import NAN, StatusCounts
 from . import number_format as fmt
 from .changes import NO_CHANGE, Change
-from .deciding_metric import TOO_FEW_SAMPLES, has_too_few_samples
 from .names import modulation_name
-from .protocol_words import shared_protocol
+from .score_notes import change_notes, score_notes, step_time_note
 from .table_format import Table
 
 if TYPE_CHECKING:
@@ -99,8 +98,6 @@ CSV_COLUMNS = (
     "best_loss", "paper_fid", "paper_difference", "fid_floor", "kid_floor",
     "floor_count", "fid_rank_deficient", *summary.PROTOCOL, "sampling_seeds",
 )  # fmt: skip
-FEW_SEEDS = 5  # with fewer the table says how little they decide
-SMALL_NUMBERS = {1: "Single", 2: "Two", 3: "Three", 4: "Four"}
 CSV_NAMES = {"steps": "sampling_steps", "step": "snapshot_step"}  # columns whose name means something else in a table
 HEADINGS = {
     "steps": "sampling steps", "step": "snapshot step", "ema_width": "EMA width", "count": "samples",
@@ -158,7 +155,7 @@ def score_table(
         header=list(headings.values()),
         rows=[[column.cell(line) for column in shown.values()] for line in lines],
         footer=_real_images(rows, shown),
-        above=[above] if above and (rows["n"] > 0).any() else [],
+        above=[above] if above and (has_losses or (rows["n"] > 0).any()) else [],
         notes=[
             *score_notes(rows, bold),
             *(change_notes(rows) if change_note else []),
@@ -211,84 +208,3 @@ def _real_images(rows: pd.DataFrame, columns: Mapping[str, Column]) -> list[list
         cells = {key: column.cell(line).replace(fmt.NONE, "") for key, column in columns.items()}
         footer.append(list((cells | {label_key: f"real images ({floor['floor_count']:,.0f})"}).values()))
     return footer
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Notes
-
-
-def score_notes(rows: pd.DataFrame, bold: str) -> list[str]:
-    """Sentences on how the scores were measured, and what they cannot say."""
-    scored = rows[rows["n"] > 0]
-    if scored.empty:
-        return ["No run has been scored yet."]
-    notes = [f"Protocol: {shared_protocol(scored)}. Lower is better."]
-    if scored["n"].max() == 1:
-        notes.append(
-            "One seed (n = 1): the spread between seeds is unknown, so these numbers rank nothing and there are no "
-            "changes."
-        )
-    else:
-        has_bold = rows["best"].any() or ("best_loss" in rows and rows["best_loss"].any())
-        notes.append("Mean ± standard deviation over n seeds" + (f"; bold: {bold}." if has_bold else "."))
-    notes += deciding_notes(scored)
-    if any(statuses.number("diverged") for statuses in rows["statuses"]):
-        notes.append(
-            "Where a seed diverged there is neither mean nor change: those of the other seeds would flatter the "
-            "configuration."
-        )
-    if scored["sampling_seeds"].max() > 1:
-        notes.append("The score of a seed is its mean over sampling seeds.")
-    if has_too_few_samples(scored):
-        notes.append(f"There are {TOO_FEW_SAMPLES}: the Fréchet distance is biased upward, the kernel distance is not.")
-    if scored["fid_floor"].notna().any():
-        notes.append(
-            "Real images: the score of that many real images against the others, which a perfect model would reach."
-        )
-    if scored["reference_count"].isna().any():
-        notes.append(
-            "Precomputed statistics contain no images: there is no kernel distance and no score of real images."
-        )
-    return notes
-
-
-def deciding_notes(scored: pd.DataFrame) -> list[str]:
-    """Which metric decides, and what the held-out loss is."""
-    notes = []
-    found = scored.loc[scored["decides"] != "", ["features", "decides"]].drop_duplicates()
-    names = [metric_name(features, column) for features, column in found.itertuples(index=False, name=None)]
-    if len(names) == 1:
-        notes.append(f"{names[0]} decides what is said about scores.")
-    if scored["heldout_loss_mean"].notna().any():
-        notes.append(
-            "Held-out loss: mean squared error of the predicted noise on images that no run was trained on or tuned "
-            "with, at the EMA width of the row. It decides what is said about loss, and may disagree with the scores."
-        )
-    return notes
-
-
-def change_notes(rows: pd.DataFrame) -> list[str]:
-    """How changes were tested, and what so few seeds can show."""
-    reaches = sorted((change.high - change.low) / 2 for change in rows["change"] if change.high == change.high)
-    if not reaches:
-        return []
-    tests = len(reaches)
-    notes = [
-        "Changes are means of log-ratios paired by seed, with Student's t"
-        + (f"; tests of them are corrected for their number, {tests} (Holm)." if tests > 1 else ".")
-    ]
-    seeds = int(rows.loc[rows["n"] > 0, "n"].min())
-    if seeds < FEW_SEEDS:
-        notes.append(
-            f"{SMALL_NUMBERS[seeds]} seeds demonstrate the comparison but decide little: half of the intervals here "
-            f"reach {reaches[len(reaches) // 2]:.0f} percentage points or more to either side."
-        )
-    return notes
-
-
-def step_time_note(cost: pd.DataFrame | None) -> str:
-    """The sentence that says what step times are and where they were measured."""
-    if cost is None or cost.empty:
-        return "Step time: not measured."
-    device = cost["device"].iloc[0]
-    return f"Step time: of a training step, relative to Config A's, measured side by side on {device}."

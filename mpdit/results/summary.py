@@ -5,13 +5,15 @@ Nothing is compared across protocols: rows that differ in one of the columns of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from ..experiment.ladder import LADDER, MODELS, MODULATIONS
 from ..system.errors import UserError
-from .heldout_losses import Losses, losses_of
+from .heldout_losses import PART, Losses, losses_of
+from .sampling_seeds import BySeed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +48,8 @@ class StatusCounts:
 class SeedValues:
     """What was measured of one setting under one protocol, by training seed."""
 
-    fid: Mapping[int, float]  # mean over sampling seeds
-    kid: Mapping[int, float]
+    fid: BySeed  # by sampling seed
+    kid: BySeed
     losses: Losses  # held-out losses at the EMA width of the protocol
     diverged: tuple[int, ...]  # seeds that diverged, and so have no value
 
@@ -62,11 +64,12 @@ def summarize(
 
     Columns: SETTING, PROTOCOL, n (seeds with a score), sampling_seeds (the smallest number of any seed), fid_mean,
     fid_sd, kid_mean, kid_sd (Bessel's correction; missing for one seed), heldout_loss_mean, heldout_loss_sd (of the
-    reporting part, at the protocol's EMA width and step), fid_rank_deficient, fid_floor, kid_floor, floor_count,
-    parameters, training_steps, statuses (StatusCounts), seed_values (SeedValues), paper_setting. Where a seed diverged
-    the means are missing: those of the seeds that are left would flatter the setting. A setting without any score has
-    one row, with n = 0. Rows are sorted as in `in_order`. Raises UserError when two runs share setting and seed, which
-    would count one seed twice.
+    reporting part, at the protocol's EMA width and step, over all seeds that have one), fid_rank_deficient, fid_floor,
+    kid_floor, floor_count, parameters, training_steps, statuses (StatusCounts), seed_values (SeedValues),
+    paper_setting, tuned (whether the learning rate is the outcome of a search for just this setting). Where a seed
+    diverged the means are missing: those of the seeds that are left would flatter the setting. A setting without any
+    score has one row, with n = 0. Rows are sorted as in `in_order`. Raises UserError when two runs share setting and
+    seed, which would count one seed twice.
     """
     import pandas as pd
 
@@ -81,12 +84,12 @@ def summarize(
             "training_steps": members["steps"].max(),
             "statuses": _status_counts(members),
             "paper_setting": bool(members["paper_setting"].all()),
+            "tuned": bool((members["tuning"] == "tuned").all()),
         }
         for protocol, scored in scores.groupby(list(PROTOCOL), sort=False, dropna=False):
             seeds = scored.groupby("seed")[["fid", "kid"]].mean()
             drawn: dict[str, Any] = dict(zip(PROTOCOL, protocol, strict=True))
             losses = losses_of(members, drawn["step"], drawn["ema_width"], heldout, heldout_images)
-            seeds["heldout_loss"] = seeds.index.map(losses.by_seed)
             means = seeds.astype(float) * (NAN if diverged else 1.0)
             sampling_seeds = scored.groupby("run")["sampling_seed"].nunique()
             rows.append({
@@ -96,23 +99,56 @@ def summarize(
                 "sampling_seeds": sampling_seeds.min(),
                 **{f"{metric}_mean": means[metric].mean() for metric in means},
                 **{f"{metric}_sd": means[metric].std(ddof=1) for metric in means},
-                "seed_values": SeedValues(_by_seed(seeds["fid"]), _by_seed(seeds["kid"]), losses, diverged),
+                **_mean_loss(losses, diverged),
+                "seed_values": SeedValues(_by_seed(scored, "fid"), _by_seed(scored, "kid"), losses, diverged),
                 **scored.iloc[0][["fid_rank_deficient", "fid_floor", "kid_floor", "floor_count"]],
             })  # fmt: skip
         if scores.empty:
-            nothing = SeedValues({}, {}, Losses(), diverged)
-            rows.append({**common, "n": 0, "seed_values": nothing})
+            weights = _measured_weights(members, fid, heldout)
+            losses = losses_of(members, *weights, heldout, heldout_images) if weights else Losses()
+            drawn = dict(zip(("step", "ema_width"), weights or (NAN, NAN), strict=True))
+            values = SeedValues({}, {}, losses, diverged)
+            rows.append({**common, **drawn, "n": 0, "seed_values": values, **_mean_loss(losses, diverged)})
     columns = [
         *SETTING, *PROTOCOL, "n", "sampling_seeds", "fid_mean", "fid_sd", "kid_mean", "kid_sd",
         "heldout_loss_mean", "heldout_loss_sd", "fid_rank_deficient", "fid_floor", "kid_floor", "floor_count",
-        "parameters", "training_steps", "statuses", "seed_values", "paper_setting",
+        "parameters", "training_steps", "statuses", "seed_values", "paper_setting", "tuned",
     ]  # fmt: skip
     return in_order(pd.DataFrame(rows, columns=columns))
 
 
-def _by_seed(values: pd.Series) -> dict[int, float]:
-    known = values.dropna()
-    return {int(seed): float(value) for seed, value in zip(known.index, known, strict=True)}
+def _by_seed(scored: pd.DataFrame, metric: str) -> dict[int, dict[int, float]]:
+    """Scores by training seed and sampling seed."""
+    known = scored.dropna(subset=metric)
+    values: dict[int, dict[int, float]] = {}
+    for seed, sampling_seed, value in zip(known["seed"], known["sampling_seed"], known[metric], strict=True):
+        values.setdefault(int(seed), {})[int(sampling_seed)] = float(value)
+    return values
+
+
+def _mean_loss(losses: Losses, diverged: Sequence[int]) -> dict[str, float]:
+    """Mean and standard deviation over seeds of the held-out loss; missing where a seed diverged."""
+    values = [] if diverged else list(losses.by_seed.values())
+    spread = stdev(values) if len(values) > 1 else NAN
+    return {"heldout_loss_mean": fmean(values) if values else NAN, "heldout_loss_sd": spread}
+
+
+def _measured_weights(
+    members: pd.DataFrame, fid: pd.DataFrame, heldout: pd.DataFrame | None
+) -> tuple[float, float] | None:
+    """Step and EMA width of the held-out losses of runs without a score; None where there are none.
+
+    They are the last step, and the only width of all scores or else the first that the runs have tracked.
+    """
+    if heldout is None:
+        return None
+    last = float(members["steps"].max())
+    rows = heldout[heldout["run"].isin(members["run"]) & (heldout["step"] == last) & (heldout["part"] == PART)]
+    if rows.empty:
+        return None
+    scored = fid["ema_width"].unique()
+    is_measured = len(scored) == 1 and scored[0] in set(rows["ema_width"])
+    return last, float(scored[0] if is_measured else rows["ema_width"].iloc[0])
 
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:

@@ -156,9 +156,10 @@ def run_row(entry: dict, status="trained", step=100.0) -> dict:
 
 
 def frames(*runs: tuple, cost=None) -> dict:
-    """The tables of runs (entry, status, scores): a score is what sets it apart from `score_row`."""
+    """The tables of runs (entry, status, scores): a score is what sets it apart from `score_row`. Sampling seeds are
+    paired."""
     scores = [
-        {"protocol": PROTOCOL, **score_row(entry, **score), "ema_width": score.get("ema_width", 0.05)}
+        {"protocol": PROTOCOL, **score_row(entry, **{"sampling_seed": entry["seed"], **score})}
         for entry, _, scored in runs
         for score in scored
     ]

@@ -145,6 +145,26 @@ def test_more_comparisons_need_clearer_differences():
     assert "corrected for their number, 4 (Holm)" in " ".join(table.notes)
 
 
+def test_nothing_is_bold_where_a_verdict_would_be_withheld():
+    """Neither where a side was not tuned, nor where one sampling seed stands behind all training seeds."""
+    pair = [*of_seeds("A", 0.2, 0.2, 0.2), *of_seeds("E", 0.1, 0.104, 0.102)]
+    given = with_losses(frames(*pair), {"A": (0.2, 0.2, 0.2), "E": (0.1, 0.104, 0.102)})
+    assert str(table1(given).rows).count("**") == 4
+    given["runs"]["tuning"] = ["given"] * 3 + ["tuned"] * 3
+    row = cells(table1(given), "E")
+    assert "**" not in str(table1(given).rows)
+    assert row["KD vs. A (95 % interval)"] == row["loss vs. A (95 % interval)"] == "−49.0 % (−51.4 to −46.5)"
+    one = frames(*pair)
+    one["fid"]["sampling_seed"] = 0
+    assert "**" not in str(table1(one).rows)
+    assert "Not tested: all training seeds share one sampling seed" in " ".join(table1(one).notes)
+
+
+def test_an_interim_table_marks_nothing():
+    pair = [*of_seeds("A", 0.2, 0.2, 0.2), *of_seeds("E", 0.1, 0.104, 0.102)]
+    assert "**" not in str(table1(frames(*pair) | {"interim": True}).rows)
+
+
 def test_survivors_of_divergence_are_not_averaged():
     seeds = [*of_seeds("E", 0.1, 0.1), (entry("E", 2), "diverged", [])]
     table = table1(frames(*of_seeds("A", 0.2, 0.2, 0.2), *seeds))
@@ -183,6 +203,22 @@ def test_the_heldout_loss_has_a_column_and_a_change_of_its_own():
     assert cells(table, "A")["held-out loss"] == "0.2000 ± 0.0000"
     assert "may disagree with the scores" in " ".join(table.notes)
     assert table.frame["heldout_change_percent"].notna().tolist() == [False, True]
+
+
+def test_runs_with_a_loss_and_no_score_yet_show_their_loss():
+    """As in an interim table: sampling comes after the loss. It is at the width that all scores have."""
+    data = frames(*of_seeds("A", 0.2, 0.2, 0.2), *of_seeds("E", 0.1, 0.1, 0.1))
+    data = with_losses(data, {"A": (0.2, 0.2, 0.2), "E": (0.1, 0.104, 0.102)})
+    data["fid"] = data["fid"][data["fid"]["config"] == "A"]
+    table = table1(data)
+    row = cells(table, "E")
+    assert (row["held-out loss"], row["n"]) == ("**0.1020** ± 0.0020", "0")
+    assert row["loss vs. A (95 % interval)"] == "−49.0 % (−51.4 to −46.5)"
+    assert row["KD ×10³"] == row["KD vs. A (95 % interval)"] == "—"
+    assert table.frame.set_index("config").loc["E", "heldout_loss_mean"] == pytest.approx(0.102)
+    nothing = table1(data | {"fid": data["fid"].iloc[:0]})
+    assert cells(nothing, "E")["held-out loss"] == "**0.1020** ± 0.0020"
+    assert nothing.notes[0] == "No run has been scored yet." and nothing.notes[1].startswith("Held-out loss:")
 
 
 def test_the_error_of_images_widens_the_interval_of_a_loss():
@@ -359,7 +395,27 @@ def test_table3_cell_by_cell():
         ["E", "1e-2", "0", "—", "diverged"],
     ]
     assert table.footer[0][0] == "real images (1,000)"
-    assert "bold: the best rate of a configuration, where paired tests exclude all its others." in " ".join(table.notes)
+    bold = "bold: the best rate of a configuration, where paired tests exclude all its others at 5 %"
+    assert bold in " ".join(table.notes)
+
+
+def test_bold_rates_are_corrected_for_the_number_of_settings():
+    """E alone has a best rate; beside three configurations without one the correction takes it away."""
+
+    def swept(config, best, other):
+        return [
+            (entry(config, seed, lr=lr), "trained", [{"fid": 100 * kid, "kid": kid}])
+            for lr, kids in ((1e-3, best), (1e-2, other))
+            for seed, kid in enumerate(kids)
+        ]
+
+    e = swept("E", (0.1, 0.16, 0.13), (0.2, 0.2, 0.2))
+    assert str(table3(frames(*e)).rows).count("**") == 2
+    level = [run for config in "ACD" for run in swept(config, (0.2, 0.21, 0.19), (0.2, 0.2, 0.2))]
+    assert "**" not in str(table3(frames(*e, *level)).rows)
+    shared = frames(*e)
+    shared["fid"]["sampling_seed"] = 0
+    assert "**" not in str(table3(shared).rows)
 
 
 def test_table4_cell_by_cell():

@@ -33,5 +33,5 @@ def test_means_are_missing_where_a_seed_diverged():
     scored = [(entry("E", seed), "trained", [{"fid": 50.0}]) for seed in (0, 1)]
     data = frames(*scored, (entry("E", 2), "diverged", []))
     (row,) = summarize(data["runs"], data["fid"]).to_dict("records")
-    assert (row["n"], row["seed_values"].fid, row["seed_values"].diverged) == (2, {0: 50.0, 1: 50.0}, (2,))
+    assert (row["n"], row["seed_values"].fid, row["seed_values"].diverged) == (2, {0: {0: 50.0}, 1: {1: 50.0}}, (2,))
     assert math.isnan(row["fid_mean"]) and math.isnan(row["kid_mean"])

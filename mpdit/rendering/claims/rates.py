@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...results import rate_sweeps
+from ...results import rate_sweeps, sampling_seeds
 from ...results.estimates import LEVEL
 from ..deciding_metric import ScoreMetric, deciding_metric
 from ..names import joined
@@ -73,6 +73,16 @@ class Sweep:
         return rate_sweeps.widened(rate_sweeps.maybe_best(self.scores, LEVEL / 2), list(self.scores))
 
 
+def _shared_sampling_seeds(scores: pd.DataFrame) -> str:
+    """Why nothing can be said where training seeds share sampling seeds; empty where they do not."""
+    if not sampling_seeds.any_shared(scores[["seed", "sampling_seed"]].itertuples(index=False, name=None)):
+        return ""
+    return (
+        "training seeds share sampling seeds, whose error these tests do not have: set sampling.seeds to paired, or "
+        "give each training seed its own"
+    )
+
+
 def _rate_ratio(ours: Sweep, base: Sweep, metric: ScoreMetric, scores: pd.DataFrame) -> Finding:
     """The ratio of the best rates, with 97.5 % confidence for each so that both together have 95 %."""
     sweeps = (ours, base)
@@ -92,6 +102,7 @@ def _rate_ratio(ours: Sweep, base: Sweep, metric: ScoreMetric, scores: pd.DataFr
         setting=f"{swept}; best rates {' and '.join(rate(sweep.best) for sweep in sweeps)}",
         interval=(math.log(ours.best / base.best), low, high),
         sweeps=(ours.scores, base.scores),
+        withheld=_shared_sampling_seeds(scores),
         seeds=min(len(sweep.shared_seeds) for sweep in sweeps),
         needs=" and ".join(open_ends),
         metric=metric,

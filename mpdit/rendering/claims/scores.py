@@ -12,8 +12,8 @@ from functools import partial
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
-from ...results import significance, summary
-from ...results.estimates import Estimate
+from ...results import sampling_seeds, significance, summary
+from ...results.sampling_seeds import BySeed
 from ..deciding_metric import ScoreMetric, deciding_metric, has_too_few_samples
 from ..number_format import rate
 from ..protocol_words import shared_protocol
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..registry import Quantity
 
 Difference = Literal["ratio", "points"]
-BySeed = Mapping[int, Mapping[int, float]]  # training seed: sampling seed: difference
 
 
 def final_scores(runs: pd.DataFrame, fid: pd.DataFrame) -> pd.DataFrame:
@@ -103,16 +102,17 @@ def _finding(
         seed: {sampling_seed: _difference([pair], difference, metric) for sampling_seed, pair in pairs.items()}
         for seed, pairs in best.pairs.items()
     }
-    values = [_difference(list(pairs.values()), difference, metric) for pairs in best.pairs.values()]
+    by_pair = {seed: _difference(list(pairs.values()), difference, metric) for seed, pairs in best.pairs.items()}
+    values = list(by_pair.values())
     needs = _what_could_decide(values, metric, scores, fid_only)
     beaten = [_beaten(side, study, scores) for side in (first, second)]
     return Finding(
         kind="score",
         setting=setting_words(first, second) + seeds_words(len(values) + len(infinite), first, second),
         values=(*values, *infinite),
-        estimate=None if infinite or needs else with_shared_sampling(values, by_seed),
+        estimate=None if infinite or needs else sampling_seeds.estimate(by_pair, by_seed),
         divergences=divergences(first, second),
-        withheld="; ".join(filter(None, (not_tuned(first, second), *beaten, _one_sampling_seed(by_seed)))),
+        withheld="; ".join(filter(None, (not_tuned(first, second), *beaten, sampling_seeds.one_for_all(by_seed)))),
         needs=needs,
         metric=metric,
         protocol=shared_protocol(scores, leave_out=("ema_width",)),
@@ -125,44 +125,9 @@ def _finding(
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Sampling seeds
-
-
-def _shared_sampling_seeds(by_seed: BySeed) -> list[int]:
-    """The sampling seeds that several training seeds share; none where each has seeds of its own."""
-    used = [sampling_seed for own in by_seed.values() for sampling_seed in own]
-    return sorted({sampling_seed for sampling_seed in used if used.count(sampling_seed) > 1})
-
-
-def _one_sampling_seed(by_seed: BySeed) -> str:
-    """Why nothing can be said where all training seeds share one sampling seed; empty where they do not."""
-    if len(_shared_sampling_seeds(by_seed)) != 1:
-        return ""
-    return (
-        "all training seeds share one sampling seed, whose error no number of them averages out: set sampling.seeds to "
-        "paired, or to several"
-    )
-
-
 def sampling_error(by_seed: BySeed) -> float:
     """Half-width of the interval due to sampling seeds alone; NaN where no training seed has several."""
     return significance.sampling_error([list(own.values()) for own in by_seed.values()])
-
-
-def with_shared_sampling(values: Sequence[float], by_seed: BySeed) -> Estimate | None:
-    """The mean over training seeds. Where these share sampling seeds, the error of those is added in quadrature.
-
-    Paired sampling seeds differ from one training seed to the next, so that their error is part of the spread already.
-    """
-    if len(values) < 2:
-        return None
-    estimate = Estimate.over_seeds(values)
-    shared = _shared_sampling_seeds(by_seed)
-    if len(shared) < 2:
-        return estimate
-    means = [fmean(own[seed] for own in by_seed.values() if seed in own) for seed in shared]
-    return estimate.with_error(stdev(means) / math.sqrt(len(means)), len(means) - 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -215,9 +180,9 @@ def scores_by_rate(scores: pd.DataFrame, runs: pd.DataFrame, metric: ScoreMetric
         return {}
     widths = rows.groupby("run")["ema_width"].agg(lambda own: usual_or_only_width(set(own)))
     rows = rows[rows["ema_width"] == rows["run"].map(widths)]
-    sampling_seeds = rows.groupby("run")["sampling_seed"].agg(set)
+    drawn_of = rows.groupby("run")["sampling_seed"].agg(set)
     shared = {
-        seed: set.intersection(*sampling_seeds[list(members.unique())]) for seed, members in rows.groupby("seed")["run"]
+        seed: set.intersection(*drawn_of[list(members.unique())]) for seed, members in rows.groupby("seed")["run"]
     }
     rows = rows[[drawn in shared[seed] for seed, drawn in zip(rows["seed"], rows["sampling_seed"], strict=True)]]
     means = rows.groupby(["lr", "seed"], as_index=False)[metric.column].mean()

@@ -21,6 +21,19 @@ def test_the_ratio_of_best_rates_widens_to_the_neighboring_rates():
 FINE = ((80.0, 81.0, 80.1), (70.0, 70.9, 70.1), (60.0, 61.0, 60.1), (70.2, 71.0, 70.0), (80.2, 81.0, 80.3))
 
 
+def test_sampling_seeds_that_training_seeds_share_withhold_the_ratio():
+    rates = {1e-4 * 1.5 ** (k - 2): scores for k, scores in enumerate(FINE)}
+    runs = [
+        run(config, seed, {"fid": fid, "sampling_seed": 0}, lr=lr * factor, standard_lr=False)
+        for config, factor in (("A", 1.0), ("E", 100.0))
+        for lr, scores in rates.items()
+        for seed, fid in enumerate(scores)
+    ]
+    row = judged_alone("rates-ratio", *runs)
+    assert row["verdict"] == "withheld"
+    assert row["decides"].startswith("training seeds share sampling seeds")
+
+
 def test_a_coarse_grid_cannot_place_the_best_rate():
     row = judged_alone("rates-ratio", *sweep("A", A_RATES, 1e-4), *sweep("E", E_RATES, 1e-2))
     assert (row["verdict"], row["ours"]) == ("undecided", pytest.approx(100.0))
