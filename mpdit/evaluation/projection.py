@@ -20,6 +20,14 @@ class Projection:
         """Features (N, D) -> (N, K), computed in float64."""
         return ((features - self.center) @ self.components).astype(np.float32)
 
+    def kernel_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Projected features (N, K), scaled so that the kernel of KID divides their dot products by D, not by K.
+
+        Few components hold most of the variance: divided by K, dot products are large, and so are their cubes.
+        """
+        features, components = self.components.shape
+        return (rows * np.sqrt(components / features)).astype(np.float32)
+
     def moments(self, moments: Moments) -> Moments:
         """The moments of projected features from those of the features themselves."""
         scatter = self.components.T @ moments.scatter @ self.components

@@ -156,6 +156,7 @@ def build_reference(
     rng = np.random.default_rng(seed_of("reference"))
     statistics = reference_statistics(batches, count, rng, FEATURES[features].components)
     reference_hash, rows = digest.hexdigest()[:16], statistics.rows
+    compared = rows if statistics.projection is None else statistics.projection.kernel_rows(rows)
     return Reference(
         name=name,
         hash=reference_hash,
@@ -167,7 +168,7 @@ def build_reference(
         rows=rows,
         floor=statistics.floor,
         projection=statistics.projection,
-        mean_kernel=mean_kernel(rows) if over_all_pairs(count, *rows.shape) else None,
+        mean_kernel=mean_kernel(compared) if over_all_pairs(count, *rows.shape) else None,
     )
 
 
@@ -253,7 +254,8 @@ def reference_statistics(
     held_back = row_moments(rows[:floor_count])
     others = moments - held_back
     fid = frechet_distance(held_back.mean, held_back.covariance, others.mean, others.covariance)
-    kid, _ = kernel_distance(rows[:floor_count], rows[floor_count:], seed=0)
+    compared = rows if projection is None else projection.kernel_rows(rows)
+    kid, _ = kernel_distance(compared[:floor_count], compared[floor_count:], seed=0)
     return Statistics(moments, rows[:KID_FEATURES], Floor(fid, kid, floor_count), projection)
 
 

@@ -84,7 +84,10 @@ def score(features: NDArray[np.float32], reference: Reference) -> Score:
     moments = row_moments(features)
     kid, kid_sd = None, None
     if len(reference.rows):
-        kid, kid_sd = kernel_distance(features, reference.rows, seed=0, mean_kernel_2=reference.mean_kernel)
+        ours, theirs = features, reference.rows
+        if reference.projection is not None:
+            ours, theirs = (reference.projection.kernel_rows(rows) for rows in (ours, theirs))
+        kid, kid_sd = kernel_distance(ours, theirs, seed=0, mean_kernel_2=reference.mean_kernel)
     smaller_count = moments.count if reference.count is None else min(moments.count, reference.count)
     floor = reference.floor
     return Score(

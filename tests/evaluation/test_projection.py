@@ -77,7 +77,21 @@ def test_statistics_rows_and_floor_of_a_reference_are_projected():
     held_back, others = row_moments(kept[:100]), row_moments(kept[100:])
     expected = frechet_distance(held_back.mean, held_back.covariance, others.mean, others.covariance)
     assert floor.fid == pytest.approx(expected, rel=1e-4)
-    assert floor.kid == kernel_distance(kept[:100], kept[100:], seed=0).value
+    compared = projection.kernel_rows(kept)
+    assert floor.kid == kernel_distance(compared[:100], compared[100:], seed=0).value
+
+
+def test_the_kernel_divides_by_the_number_of_features_before_the_projection():
+    """With all components, the kernel distance is that of the centered features."""
+    rows, others = rows_of(0), rows_of(1, shift=0.5)
+    mean, covariance = row_moments(rows).mean, row_moments(rows).covariance
+    projection = principal_components(mean, covariance, 4)
+    x, y = (projection.rows(features) for features in (others, rows))
+    back = [(features @ projection.components.T).astype(np.float32) for features in (x, y)]
+    expected = kernel_distance(*back, seed=0).value
+    assert kernel_distance(projection.kernel_rows(x), projection.kernel_rows(y), seed=0).value == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 def test_samples_are_scored_in_the_projection_of_the_reference(tmp_path):
@@ -89,7 +103,8 @@ def test_samples_are_scored_in_the_projection_of_the_reference(tmp_path):
     projected = row_moments(projection.rows(samples))
     expected = frechet_distance(projected.mean, projected.covariance, moments.mean, moments.covariance)
     assert scored.fid == expected
-    assert scored.kid == kernel_distance(projection.rows(samples), rows, seed=0).value
+    compared = (projection.kernel_rows(features) for features in (projection.rows(samples), rows))
+    assert scored.kid == kernel_distance(*compared, seed=0).value
     assert not scored.fid_rank_deficient and score(samples[:4], reference).fid_rank_deficient is False
     assert score(samples[:3], reference).fid_rank_deficient is True  # as many as components
 
