@@ -139,16 +139,14 @@ class Experiment:
 
     def _block_problems(self, name: str, section: BlockSection, untuned: bool) -> list[str]:
         """What is wrong across the fields of a block and the sections that it builds on."""
-        where = f"experiments.{name}"
-        problems = []
+        where, problems = f"experiments.{name}", []
         training, sampling = _override(self.training, section.training), _override(self.sampling, section.sampling)
         for config in section.config if section.lr is None else ():
             settings = [(model, config, kind) for model, kind in itertools.product(section.model, section.modulation)]
             missing = [setting for setting in settings if self._rate(*setting, training) is None]
             if missing and self.rates:
                 self._lack_rate(missing[0], untuned)
-                missing = [setting for setting in settings if self._rate(*setting, training) is None]
-            if missing:
+            if any(self._rate(*setting, training) is None for setting in missing):
                 problems += [f"{self._rates_field(config)}: missing; {where} names no lr, so it needs a number above 0"]
         if sampling.ema_width == "tuned" and not (self.rates or self.missing_rates):
             problems += ["sampling.ema_width: tuned needs learning_rates to name the rates.csv of `snakemake tune`"]

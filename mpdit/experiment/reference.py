@@ -17,7 +17,7 @@ INTRODUCTION = """\
 # Configuration reference
 
 Every key of a configuration file, generated from `mpdit/experiment/schema.py` by
-`python -m mpdit.experiment.reference`. [config.yaml](../../config.yaml) is a complete example with the reasons for its
+`python -m mpdit.experiment.reference`. `config.yaml` is a complete example with the reasons for its
 values. Unknown keys, keys given twice and wrong values are errors that name the field. Where a list is expected, a
 single value stands for a list of one; a number may be spelled as text (`1e-4` is text to YAML).
 

@@ -1,4 +1,7 @@
-"""Every command of the README, run on a tiny study. What it installs and its first two commands are what CI runs."""
+"""Every command of the README and of the documentation, run on a tiny study.
+
+What the README installs and its first two commands are what CI runs.
+"""
 
 import os
 import re
@@ -13,9 +16,12 @@ from helpers.projects import ROOT, runs, tiny_study
 
 pytestmark = pytest.mark.nightly
 
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = [block for page in PAGES for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.DOTALL)]
 COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS[2:] for line in block.splitlines()]
-RUN = [line for line in COMMANDS if not line.startswith("pip install")]
+# Benchmarks run in .ci/nightly; a search for rates in tests/workflow/test_tune.py.
+ELSEWHERE = ("pip install", "#", "python benchmarks/", "snakemake --cores all tune", "cp results/rates.csv")
+RUN = list(dict.fromkeys(line for line in COMMANDS if line and not line.startswith(ELSEWHERE)))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,8 @@ def project(finished_study, tmp_path_factory) -> Path:
     moved = runs(project)["E"]
     moved.rename(elsewhere / moved.name)
     table1 = {"model": "DiT-Nano/4", "config": "B", "modulation": "scale_shift", "seed": 0}
-    (project / "other.yaml").write_text(yaml.safe_dump(tiny_study(experiments={"table1": table1})))
+    for name in ("other.yaml", "mine.yaml"):
+        (project / name).write_text(yaml.safe_dump(tiny_study(experiments={"table1": table1})))
     return project
 
 
