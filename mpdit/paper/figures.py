@@ -146,8 +146,8 @@ def fid_over_training(data: ArtifactData) -> Figure:
     experiments=("learning_rate",),
     reads=("runs", "fid"),
     caption="FID (left) and KID (right) by learning rate, at the last step of each run. "
-    f"{SEEDS} Marked above are the rates at which runs of a configuration diverged, with the number of seeds; these "
-    f"runs are left out of the means. {METRICS} {OTHER_FEATURES}",
+    f"{SEEDS} Marked above are the rates at which runs of a configuration diverged, with the number of seeds: there "
+    f"the line has a gap, since the seeds that are left would flatter the rate. {METRICS} {OTHER_FEATURES}",
 )
 def learning_rate(data: ArtifactData) -> Figure:
     return score_curves.fid_by_learning_rate(data["runs"], data["fid"])
@@ -160,7 +160,7 @@ def learning_rate(data: ArtifactData) -> Figure:
     reads=("runs", "fid"),
     caption=f"FID (left) and KID (right) by the width of the EMA, reconstructed after training. {SEEDS} A star marks "
     f"the best width of a configuration, by the metric that decides (KID where there are {TOO_FEW_SAMPLES}). "
-    "Where there are several sampling seeds, it is chosen on the first and the others are shown, so that the choice "
+    "Where a run has several sampling seeds, it is chosen on the first and the others are shown, so that the choice "
     f"does not flatter the result. Dotted: the width used elsewhere. {OTHER_FEATURES}",
 )
 def ema_width(data: ArtifactData) -> Figure:

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 def points(curve: Line2D) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of a line, in data coordinates."""
+    """x and y of a line, in data coordinates, without its gaps."""
     import numpy as np
 
-    x, y = curve.get_data()
-    return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    x, y = (np.asarray(values, dtype=float) for values in curve.get_data())
+    is_drawn = ~np.isnan(y)
+    return x[is_drawn], y[is_drawn]
 
 
 def positive_axis(axes: Axes) -> None:

@@ -116,6 +116,18 @@ def rows_of_complete_runs(rows: pd.DataFrame, runs: pd.DataFrame, *x: str) -> pd
     return rows[rows["run"].isin(members.loc[counts == most, "run"])]
 
 
+SURVIVED = "trained beside seeds that diverged"
+
+
+def with_survivors(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs, with the status SURVIVED for those trained in a setting of which another seed diverged.
+
+    A mean over these would flatter the setting, so no line of scores or losses holds it.
+    """
+    diverged = (runs["status"] == "diverged").groupby([runs[key] for key in summary.SETTING]).transform("any")
+    return runs.assign(status=runs["status"].mask(diverged & (runs["status"] == "trained"), SURVIVED))
+
+
 def rows_after_training(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last traced step; none for runs that were traced at initialization only."""
     return rows[(rows["step"] > 0) & (rows["step"] == rows.groupby("run", observed=True)["step"].transform("max"))]

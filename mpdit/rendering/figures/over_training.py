@@ -10,6 +10,7 @@ from ...experiment.ladder import LADDER
 from .. import style
 from ..axes import block_ticks, limit_to_late_values, positive_axis, step_axis
 from ..lines import (
+    SURVIVED,
     Line,
     draw_mean,
     last_step,
@@ -22,7 +23,9 @@ from ..lines import (
     rows_of_complete_runs,
     settings,
     spread_note,
+    with_survivors,
 )
+from ..tuning_notes import tuning_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +56,7 @@ def loss_curves(runs: pd.DataFrame, training: pd.DataFrame, baseline: str) -> Fi
             ends[axes] = [end for line in panel.lines for end in _draw_loss(axes, rows, line)]
         positive_axis(left)
         limit_to_late_values(right, last / 10)
-    style.footnote(figure, not_shown_note(runs, training["run"]))
+    style.footnote(figure, tuning_note(runs.to_dict("records")), not_shown_note(runs, training["run"]))
     style.label_ends(figure, ends)
     return figure
 
@@ -89,7 +92,12 @@ def _draw_loss(axes: Axes, training: pd.DataFrame, line: Line) -> list[style.Lin
 
 def heldout_loss_curves(runs: pd.DataFrame, heldout: pd.DataFrame, baseline: str) -> Figure:
     """Held-out loss of the EMA, its ratio to that of the `baseline` configuration at the same seed and step, and the
-    loss on images that were trained on, minus the held-out loss."""
+    loss on images that were trained on, minus the held-out loss.
+
+    A setting of which a seed diverged has no lines: those of the seeds that are left would flatter it.
+    """
+    note, runs = tuning_note(runs.to_dict("records")), with_survivors(runs)
+    heldout = heldout[~heldout["run"].isin(runs.loc[runs["status"] == SURVIVED, "run"])]
     tracked = heldout.groupby("run")["ema_width"].transform("first")  # every snapshot is measured in this width
     heldout = rows_of_complete_runs(heldout[heldout["ema_width"] == tracked], runs, "step")
     key = ["run", "step"]
@@ -109,7 +117,7 @@ def heldout_loss_curves(runs: pd.DataFrame, heldout: pd.DataFrame, baseline: str
             axes.set_xlim(0, 1.2 * last)  # three panels are narrow: room for labels
             ends[axes] = [end for line in panel.lines for end in _draw_by_step(axes, line, rows, value="loss")]
         positive_axis(row[0])
-    style.footnote(figure, spread_note(runs), not_shown_note(runs, reported["run"]))
+    style.footnote(figure, spread_note(runs), note, not_shown_note(runs, reported["run"]))
     style.label_ends(figure, ends)
     return figure
 

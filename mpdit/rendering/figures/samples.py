@@ -14,6 +14,7 @@ from ...experiment.run_files import SAMPLE_ARRAYS, SAMPLES
 from ...system.errors import UserError
 from .. import style
 from ..lines import panels_by_rate
+from ..tuning_notes import tuning_note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,8 @@ def sample_grids(runs: pd.DataFrame, fid: pd.DataFrame, folder: Path) -> Figure:
                 path = folder / run / SAMPLES / scored["protocol"].iloc[0] / SAMPLE_ARRAYS
                 axes.imshow(mosaic(path, ROWS, CLASSES))
         first += count
-    style.footnote(figure, "One class per column. Images at the same position start from the same noise.")
+    how = "One class per column. Images at the same position start from the same noise."
+    style.footnote(figure, how, tuning_note(runs.to_dict("records")))
     return figure
 
 

@@ -16,6 +16,7 @@ from .. import style
 from ..axes import add_headroom, points, positive_axis, step_axis
 from ..deciding_metric import TOO_FEW_SAMPLES, deciding_metric, has_too_few_samples
 from ..lines import (
+    SURVIVED,
     Line,
     Panel,
     draw_mean,
@@ -27,9 +28,11 @@ from ..lines import (
     rows_of,
     rows_of_complete_runs,
     spread_note,
+    with_survivors,
 )
 from ..number_format import rate
 from ..protocol_words import phrase, shared_protocol
+from ..tuning_notes import tuning_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +49,8 @@ def fid_over_training(runs: pd.DataFrame, fid: pd.DataFrame) -> Figure:
         step_axis(axes, last_step(runs, rows))
         positive_axis(axes)
 
-    return _score_figure(runs, fid, panels_by_rate(runs), XAxis("step", "step", set_up))
+    note = tuning_note(runs.to_dict("records"))
+    return _score_figure(runs, fid, panels_by_rate(runs), XAxis("step", "step", set_up), note=note)
 
 
 def fid_by_learning_rate(runs: pd.DataFrame, fid: pd.DataFrame) -> Figure:
@@ -84,7 +88,8 @@ def _mark_diverged(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame) -> Non
 def fid_by_ema_width(runs: pd.DataFrame, fid: pd.DataFrame, usual_width: float) -> Figure:
     """Scores over the EMA width, with a star at each configuration's best and a dotted line at the usual width.
 
-    The best width is chosen on the first sampling seed, and the scores of the others are shown, where there are others.
+    The best width is chosen on the first sampling seed of each run, and the scores of the others are shown, where there
+    are others.
     """
     fid = fid.assign(width=fid["ema_width"].astype(float).fillna(0.0))  # 0: the plain weights
     widths = sorted(fid["width"].unique())
@@ -97,8 +102,8 @@ def fid_by_ema_width(runs: pd.DataFrame, fid: pd.DataFrame, usual_width: float) 
         if usual_width in widths:
             axes.axvline(usual_width, color=style.GRAY, linestyle=":", linewidth=0.8, zorder=1)
 
-    if fid["sampling_seed"].nunique() > 1:
-        chosen = f"chosen on sampling seed {fid['sampling_seed'].min():g}; shown are the others"
+    if (fid.groupby("run")["sampling_seed"].nunique() > 1).any():
+        chosen = "chosen on the first sampling seed of each run; shown are the others"
     else:
         chosen = "chosen on the scores that are shown"
     return _score_figure(
@@ -108,21 +113,28 @@ def fid_by_ema_width(runs: pd.DataFrame, fid: pd.DataFrame, usual_width: float) 
         XAxis("width", "ema_width", set_up),
         annotate=_mark_best,
         select=_all_but_first_sampling_seed,
-        note=f"Star: the best width of a configuration, {chosen}. Dotted: the usual width, {usual_width:g}.",
+        note=f"Star: the best width of a configuration, {chosen}. Dotted: the usual width, {usual_width:g}. "
+        + tuning_note(runs.to_dict("records")),
     )
 
 
+def _is_first(rows: pd.DataFrame) -> pd.Series:
+    """Whether a score is of the first sampling seed of its run."""
+    first: pd.Series = rows["sampling_seed"] == rows.groupby("run")["sampling_seed"].transform("min")
+    return first
+
+
 def _all_but_first_sampling_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The scores of all sampling seeds but the first, on which widths are chosen; or of the only one."""
-    others = rows[rows["sampling_seed"] > rows["sampling_seed"].min()]
-    return others if len(others) else rows
+    """The scores of all sampling seeds of a run but the first, on which widths are chosen; or of the only one."""
+    has_others = rows.groupby("run")["sampling_seed"].transform("nunique") > 1
+    return rows[~(_is_first(rows) & has_others)]
 
 
 def _mark_best(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame) -> None:
-    """A star on each line, at the width with the lowest mean on the first sampling seed."""
+    """A star on each line, at the width with the lowest mean on the first sampling seed of each run."""
     if rows.empty:
         return
-    first = rows[rows["sampling_seed"] == rows["sampling_seed"].min()]
+    first = rows[_is_first(rows)]
     metric = deciding_metric(rows).column
     curves = {curve.get_label(): curve for curve in axes.lines}
     for line in lines:
@@ -145,6 +157,14 @@ class XAxis:
     protocol_column: str | None  # the column of the protocol that varies along the axis
     set_up: Callable[[Axes, pd.DataFrame], None]  # called with the scores, once the lines are drawn
 
+    def with_gaps(self, means: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+        """The means of a line, with missing ones between them where its runs diverged."""
+        if self.column not in summary.SETTING or means.empty:
+            return means
+        ended = runs.loc[runs["status"] == "diverged", self.column]
+        between = ended[(ended > means.index.min()) & (ended < means.index.max())]
+        return means.reindex(sorted({*means.index, *between}))
+
 
 def _unchanged(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
@@ -162,9 +182,11 @@ def _score_figure(
 ) -> Figure:
     """FID and KID side by side over `x`, one row per panel and protocol.
 
-    `annotate` adds to the axes what is particular to a figure, `select` picks the scores that are shown, `note` is a
-    sentence below.
+    A setting of which a seed diverged has no mean: that of the seeds that are left would flatter it. `annotate` adds to
+    the axes what is particular to a figure, `select` picks the scores that are shown, `note` is a sentence below.
     """
+    runs = with_survivors(runs)
+    fid = fid[~fid["run"].isin(runs.loc[runs["status"] == SURVIVED, "run"])]
     protocol_panels = _by_protocol(panels, fid, x.protocol_column)
     figure, grid = style.panels(len(protocol_panels), len(FACTORS), height=2.6)
     ends: dict[Axes, list[style.LineEnd]] = {}
@@ -178,6 +200,7 @@ def _score_figure(
             ends[axes] = []
             for line in panel.lines:
                 means = mean_over_seeds(rows_of(scores, line.runs), x.column, "score")
+                means = x.with_gaps(means, line.runs)
                 ends[axes] += draw_mean(axes, line.label, line.config, means)
             x.set_up(axes, rows)
             if annotate:

@@ -102,6 +102,15 @@ def test_a_run_without_held_out_losses_is_named():
     assert "Not shown: E (1 diverged)." in footnote(figure)
 
 
+def test_seeds_that_are_left_after_a_divergence_have_no_mean_loss():
+    runs = pd.DataFrame([run_row(entry("A")), run_row(entry("E")), run_row(entry("E", 1), "diverged")])
+    losses = pd.concat([heldout_losses(entry("A"), [2.0, 1.0], 0.0), heldout_losses(entry("E"), [0.2, 0.1], 0.0)])
+    figure = draw(heldout_loss_curves, runs.assign(tuning="given"), losses, "A")
+    assert set(lists(figure.axes[0])) == {"A"}
+    assert "E (1 trained beside seeds that diverged), E (1 diverged)" in footnote(figure)
+    assert "Learning rates were not tuned" in footnote(figure)
+
+
 def test_the_residual_stream_is_that_of_the_csv():
     """The magnitudes are 1 at the start, later 3 and 4 after the two blocks; the second seed has 3 times that."""
     seeds = [entry("C", 0), entry("C", 1)]

@@ -54,9 +54,38 @@ def test_scores_are_drawn_by_rate_and_divergence_is_marked():
         (entry("E", lr=1e-2), "trained", [{"fid": 30.0}]),
         (entry("E", 1, lr=1e-2), "diverged", []),
     )
-    assert lists(figure.axes[0]) == {"A": ([1e-4], [40]), "E": ([1e-2], [30])}
+    assert lists(figure.axes[0]) == {"A": ([1e-4], [40])}
     assert {"A ×", "E × 1/2"} <= {text.get_text() for text in figure.axes[0].texts}
-    assert "Not shown: A (1 diverged), E (1 diverged)." in footnote(figure)
+    assert "Not shown: A (1 diverged), E (1 trained beside seeds that diverged), E (1 diverged)." in footnote(figure)
+
+
+def test_a_line_has_a_gap_where_a_seed_diverged():
+    """At 1e-3 the seed that is left has the best score of all."""
+    runs = [(entry("E", seed, lr=lr), "trained", [{"fid": 30.0}]) for lr in (1e-4, 1e-2) for seed in (0, 1)]
+    left = [(entry("E", 0, lr=1e-3), "trained", [{"fid": 1.0}]), (entry("E", 1, lr=1e-3), "diverged", [])]
+    fid, _ = drawn(fid_by_learning_rate, *runs, *left).axes
+    (line,) = [line for line in fid.lines if line.get_label() == "E"]
+    assert line.get_xdata().tolist() == [1e-4, 1e-3, 1e-2]
+    assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
+    assert "E × 1/2" in [text.get_text() for text in fid.texts]
+
+
+@pytest.mark.parametrize(("function", "options"), [(fid_over_training, {}), (fid_by_ema_width, {"usual_width": 0.05})])
+def test_a_configuration_of_which_a_seed_diverged_has_no_mean(function, options):
+    runs = [(entry(config, seed), "trained", [{"fid": 30.0}]) for config in "AE" for seed in (0, 1)]
+    figure = drawn(function, *runs, (entry("E", 2), "diverged", []), **options)
+    assert set(lists(figure.axes[0])) & {"A", "E"} == {"A"}
+    assert "Not shown: E (2 trained beside seeds that diverged), E (1 diverged)." in footnote(figure)
+
+
+@pytest.mark.parametrize(("function", "options"), [(fid_over_training, {}), (fid_by_ema_width, {"usual_width": 0.05})])
+def test_figures_of_scores_say_that_rates_were_not_tuned(function, options):
+    runs = [(entry(config), "trained", [{"fid": 30.0}]) for config in "AE"]
+    assert "tuned" not in footnote(drawn(function, *runs, **options))
+    data = frames(*runs)
+    data["runs"]["tuning"] = "given"
+    figure = draw(lambda: function(data["runs"], data["fid"], **options))
+    assert "Learning rates were not tuned, so differences may be due to learning rates." in footnote(figure)
 
 
 def test_best_widths_are_chosen_on_other_sampling_seeds_than_those_shown():
@@ -71,6 +100,17 @@ def test_best_widths_are_chosen_on_other_sampling_seeds_than_those_shown():
     (star,) = [line for line in kid.lines if line.get_marker() == "*"]
     assert (star.get_xdata().tolist(), star.get_ydata().tolist()) == ([0.1], [400])
     assert [text.get_text() for text in fid.get_xticklabels()] == ["none", "0.05", "0.1"]
+
+
+def test_paired_sampling_seeds_are_all_shown():
+    """Each run has a sampling seed of its own, so no width is chosen on one of them."""
+    scores = [{"ema_width": width, "fid": 1.0, "kid": 0.1 + width} for width in (0.05, 0.1)]
+    runs = [
+        (entry("A", seed), "trained", [{**score, "kid": score["kid"] + seed} for score in scores]) for seed in (0, 1)
+    ]
+    figure = drawn(fid_by_ema_width, *runs, usual_width=0.05)
+    assert lists(figure.axes[1])["A"] == ([0.05, 0.1], [pytest.approx(650), pytest.approx(700)])
+    assert "chosen on the scores that are shown" in footnote(figure)
 
 
 def test_a_panel_of_kid_says_that_there_is_none():
