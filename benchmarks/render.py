@@ -20,8 +20,9 @@ import pandas as pd
 
 from mpdit import paper  # noqa: F401  # registers its tables and figures
 from mpdit.evaluation.tracing import CORRELATIONS
+from mpdit.experiment.block import Block
 from mpdit.experiment.columns import ANGLES, AXES, COST, FID, MAGNITUDES, RUNS, TRAINING
-from mpdit.experiment.grid import Block, Experiment
+from mpdit.experiment.grid import Experiment
 from mpdit.experiment.ladder import LADDER, parse_model
 from mpdit.experiment.run_spec import Protocol, RunSpec
 from mpdit.model.modulation import MODULATIONS

@@ -14,8 +14,12 @@ memory at once and take their steps in turn, so that other work on the machine a
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..system.device import add_device_argument
+
+if TYPE_CHECKING:
+    from ..experiment.ladder import Ladder
 
 FEWEST_ROUNDS = 6  # with fewer there is no 95 % interval of the median
 
@@ -28,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--latents", type=Path, required=True, metavar="FOLDER", help="latents written by `mpdit encode`"
     )
+    parser.add_argument(
+        "--configuration", metavar="CONFIGURATION",
+        help="YAML file, or JSON itself, whose `configs:` and `sizes:` are known beside the shipped ones",
+    )  # fmt: skip
     parser.add_argument("--batch-size", type=int, required=True, metavar="B", help="images per step")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV")
     parser.add_argument("--rounds", type=int, default=40, help="timed steps of each (%(default)s)")
@@ -41,10 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     from ..experiment.columns import COST
+    from ..experiment.parse import read_ladder
     from ..system.errors import UserError
     from ..system.files import write_csv
 
-    variants = [_parse(text) for text in args.variants]
+    ladder = read_ladder(args.configuration)
+    variants = [_parse(text, ladder) for text in args.variants]
     if args.rounds < FEWEST_ROUNDS:
         raise UserError(f"--rounds: {args.rounds}: must be at least {FEWEST_ROUNDS}")
     for option in ("batch_size", "threads"):
@@ -67,6 +77,7 @@ def main(args: argparse.Namespace) -> None:
             model,
             modulation,
             configs,
+            ladder,
             shape=latents.shape,
             num_classes=latents.num_classes,
             batch_size=args.batch_size,
@@ -79,9 +90,9 @@ def main(args: argparse.Namespace) -> None:
     write_csv(args.output, COST.names, [row.cells() for row in rows])
 
 
-def _parse(text: str) -> tuple[str, str, list[str]]:
+def _parse(text: str, ladder: "Ladder") -> tuple[str, str, list[str]]:
     """Return model, modulation, and configurations of "DiT-S/2:scale_shift:A,E". UserError if one is unknown."""
-    from ..experiment.ladder import MODULATIONS, parse_model, resolve
+    from ..experiment.ladder import MODULATIONS
     from ..system.errors import UserError
 
     parts = text.split(":")
@@ -89,11 +100,11 @@ def _parse(text: str) -> tuple[str, str, list[str]]:
         raise UserError(f"--variants: {text}: must be MODEL:MODULATION:CONFIGS, such as DiT-S/2:scale:A,E")
     model, modulation, configs = parts[0], parts[1], parts[2].split(",")
     try:
-        parse_model(model)
+        ladder.parse_model(model)
         if modulation not in MODULATIONS:
             raise UserError(f"unknown modulation {modulation!r}: must be one of {', '.join(MODULATIONS)}")
         for config in configs:
-            resolve(config)
+            ladder.config(config)
     except UserError as error:
         raise UserError(f"--variants: {text}: {error}") from None
     return model, modulation, configs

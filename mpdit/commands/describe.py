@@ -26,6 +26,10 @@ SITES = ("attention_input", "attention_output", "mlp_input", "mlp_output", "resi
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="DiT-SIZE/PATCH, such as DiT-S/2")
     parser.add_argument("--config", default="E", metavar="CONFIG", help="configuration of the ladder (%(default)s)")
+    parser.add_argument(
+        "--configuration", metavar="CONFIGURATION",
+        help="YAML file, or JSON itself, whose `configs:` and `sizes:` are known beside the shipped ones",
+    )  # fmt: skip
     parser.add_argument("--modulation", default="scale_shift", metavar="NAME", help="(%(default)s)")
     parser.add_argument(
         "--input-size", type=int, default=16, metavar="N", help="height and width of the latents (%(default)s)"
@@ -44,25 +48,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     import torch
 
-    from ..experiment.ladder import ADDS
-    from ..model.dit import create_model
+    from ..experiment.parse import read_ladder
+    from ..model.dit import build_model
     from ..system.errors import UserError
 
     if args.images < 1:
         raise UserError(f"--images: {args.images}: must be at least 1")
     shape = {"input_size": args.input_size, "in_channels": args.in_channels, "num_classes": args.num_classes}
+    ladder = read_ladder(args.configuration)
+    arguments = (*ladder.parse_model(args.model), ladder.config(args.config), args.modulation)
     with torch.device("meta"):
-        model = create_model(args.model, args.config, args.modulation, **shape)
+        model = build_model(*arguments, **shape)
     size, tokens = args.input_size, model.position.shape[0]
-    print(f"{args.model}, Config {args.config} ({ADDS[args.config]}), modulation {args.modulation}")
+    print(f"{args.model}, Config {args.config} ({ladder.adds[args.config]}), modulation {args.modulation}")
     print(", ".join(f"{name} {value}" for name, value in vars(model.config).items()))
     latents = f"latents {args.in_channels} x {size} x {size}"
     print(f"{latents}, {tokens} tokens of width {model.width}, {args.num_classes} classes\n")
     print_tree(model)
     if args.magnitudes:
-        print_magnitudes(
-            create_model(args.model, args.config, args.modulation, seed=args.seed, **shape), args.images, args.seed
-        )
+        print_magnitudes(build_model(*arguments, seed=args.seed, **shape), args.images, args.seed)
 
 
 def print_tree(model: "DiT") -> None:

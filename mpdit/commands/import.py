@@ -35,7 +35,7 @@ def main(args: argparse.Namespace) -> int:
     from ..system.errors import UserError
 
     configuration = args.configuration or ("config.yaml" if Path("config.yaml").exists() else None)
-    study = read_experiment(configuration).runs if configuration else None
+    study = read_experiment(configuration) if configuration else None
     refused = 0
     for folder in args.folders:
         try:

@@ -8,7 +8,7 @@ from .autoencoder_config import known_downsampling
 from .ema_profiles import LARGEST_RESIDUAL, reconstruction_residual
 from .features import FEATURES
 from .fields import LONGEST_NAME
-from .ladder import parse_model
+from .ladder import Ladder
 from .schedule import snapshot_steps
 from .schema import Data, Sampling, Scoring, Training
 
@@ -27,7 +27,7 @@ def data_problems(data: Data) -> list[str]:
     return []
 
 
-def patch_problems(data: Data, models: Mapping[str, Sequence[str]]) -> list[str]:
+def patch_problems(data: Data, models: Mapping[str, Sequence[str]], ladder: Ladder) -> list[str]:
     """Resolutions that the autoencoder or a model's patch does not divide; `models` are those of each block.
 
     What an autoencoder divides the resolution by is known where its config.json is at hand.
@@ -45,7 +45,7 @@ def patch_problems(data: Data, models: Mapping[str, Sequence[str]]) -> list[str]
         ]
     problems: dict[str, str] = {}
     for block, model in ((block, model) for block, names in models.items() for model in names):
-        multiple = factor * parse_model(model)[1]
+        multiple = factor * ladder.parse_model(model)[1]
         if data.resolution % multiple:
             problems.setdefault(
                 model,

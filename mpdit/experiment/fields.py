@@ -17,6 +17,7 @@ SLUG = r"^[\w.]+$"  # names that enter file names: letters, digits, underscores 
 LONGEST_NAME = 180  # bytes of such a name: files named after it have up to 70 more, of the 255 that there may be
 LARGEST = 2**53  # of whole numbers: larger ones are not exact in CSVs and JavaScript
 OWN_WORDS = "own_words"  # type of the errors whose message is what was expected
+UNKNOWN_NAME = "unknown_name"  # likewise, of a name that is not among those that there are
 
 
 def _number(value: object) -> object:
@@ -108,7 +109,7 @@ class OneOf:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         values: dict[str, Any] = {"pattern": self.pattern} if self.pattern else {"enum": list(self._names())}
         words = {"x-words": self.words} if self.words else {}
-        return {**handler(schema), **values, **words, **({"x-open": True} if callable(self.allowed) else {})}
+        return {**handler(schema), **values, **words, **({"x-open": r"^\w+$"} if callable(self.allowed) else {})}
 
     def _names(self) -> tuple[str, ...]:
         return self.allowed() if callable(self.allowed) else self.allowed
@@ -169,12 +170,12 @@ def describe(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = 
     """What a value must be to satisfy a JSON Schema of this module's kinds: `a whole number of at least 1, or null`."""
     if "$ref" in schema:
         schema = (definitions or {}).get(schema["$ref"].rpartition("/")[2], {})
+    if "x-words" in schema:
+        return str(schema["x-words"])
     members = schema.get("anyOf") or schema.get("oneOf")
     if members:
         options = [describe(member, definitions) for member in members if member.get("type") != "null"]
         return ", or ".join(options if len(options) == len(members) else [*options, "null"])
-    if "x-words" in schema:
-        return str(schema["x-words"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if "const" in schema:

@@ -6,14 +6,15 @@ Torch-free: Snakemake imports this module each time it parses the workflow, once
 """
 
 import itertools
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..system.errors import UserError
 from . import run_files
+from .block import Block
 from .checks import (
     STATISTICS,
     data_problems,
@@ -24,9 +25,10 @@ from .checks import (
     width_problems,
 )
 from .columns import AGGREGATES, HELDOUT_AGGREGATES
-from .ladder import resolve
+from .definitions import study_ladder
+from .ladder import MODELS
 from .names import autoencoder_name, digest
-from .parse import load_yaml, parse_configuration, raise_problems, read_configuration
+from .parse import in_file, load_yaml, parse_configuration, raise_problems, read_configuration
 from .published import is_published
 from .rates import Setting, how_tuned, read_rates, setting_of
 from .records import PlannedRun
@@ -37,20 +39,6 @@ from .tuning import Tuned
 from .tuning_setting import TuningSetting
 
 SectionType = TypeVar("SectionType", Training, Sampling)
-
-
-@dataclass(frozen=True)
-class Block:
-    """One entry of `experiments:`: its runs, and the protocols under which each is sampled."""
-
-    name: str
-    runs: tuple[RunSpec, ...]
-    protocols_of: Mapping[str, tuple[Protocol, ...]]  # by name of the run
-
-    @property
-    def protocols(self) -> tuple[Protocol, ...]:
-        """The protocols of all its runs; more than one per run where widths are tuned or sampling seeds are paired."""
-        return tuple(dict.fromkeys(protocol for run in self.runs for protocol in self.protocols_of[run.name]))
 
 
 class Experiment:
@@ -66,8 +54,10 @@ class Experiment:
         self.data, self.training, self.sampling = parsed.data, parsed.training, parsed.sampling
         self.scoring, self.tracing, self.execution = parsed.scoring, parsed.tracing, parsed.execution
         self.heldout, self.tuning, self.claims = parsed.heldout, parsed.tuning, parsed.claims
+        self.ladder = study_ladder(parsed.configs, parsed.sizes)
         problems = data_problems(self.data) + scoring_problems(self.scoring)
-        problems += patch_problems(self.data, {name: section.model for name, section in parsed.experiments.items()})
+        models = {name: section.model for name, section in parsed.experiments.items()}
+        problems += patch_problems(self.data, models, self.ladder)
         self.rates: dict[Setting, Tuned] = {}  # of the file that `learning_rates` names
         self.missing_rates: str | None = None  # what that file lacks, in words: itself, or the rate of a setting
         self.learning_rates: dict[str, float] = {}
@@ -89,9 +79,8 @@ class Experiment:
 
     def _block(self, name: str, section: BlockSection) -> Block:
         training, sampling = _override(self.training, section.training), _override(self.sampling, section.sampling)
-        data = DataIdentity.of(self.data)
         runs = tuple(
-            RunSpec(model, config, modulation, lr, seed, data, training, resolve(config))
+            self._run(model, config, modulation, lr, seed, training)
             for model, config, modulation, seed in itertools.product(
                 section.model, section.config, section.modulation, section.seed
             )
@@ -99,6 +88,12 @@ class Experiment:
             if lr is not None
         )
         return Block(name, runs, {run.name: self._protocols(run, sampling) for run in runs})
+
+    def _run(self, model: str, config: str, modulation: str, lr: float, seed: int, training: Training) -> RunSpec:
+        size, _ = self.ladder.parse_model(model)
+        own_size = None if model in MODELS else size
+        fields, data = self.ladder.config(config), DataIdentity.of(self.data)
+        return RunSpec(model, config, modulation, lr, seed, data, training, fields, own_size=own_size)
 
     def _read_rates(self, path: str, untuned: bool) -> None:
         self._rates_path = path
@@ -112,7 +107,7 @@ class Experiment:
 
     def _tuned(self, model: str, config: str, modulation: str, training: Training) -> Tuned | None:
         """What tuning has chosen for a setting: by a search for just this recipe, or else for another one."""
-        run = RunSpec(model, config, modulation, 1.0, 0, DataIdentity.of(self.data), training, resolve(config))
+        run = self._run(model, config, modulation, 1.0, 0, training)
         others = (tuned for setting, tuned in self.rates.items() if setting[:3] == (model, config, modulation))
         return self.rates.get(setting_of(run)) or next(others, None)
 
@@ -255,7 +250,9 @@ class Experiment:
         first = next(iter(self.runs.values()))
         for run in self.runs.values():
             configs.setdefault((run.model, run.modulation), {})[run.config] = None
+        definitions = {key: self.configuration[key] for key in ("configs", "sizes") if key in self.configuration}
         return {
+            **({"configuration": json.dumps(definitions)} if definitions else {}),
             "variants": [f"{model}:{modulation}:{','.join(names)}" for (model, modulation), names in configs.items()],
             "batch_size": first.training.batch_size,
             "precision": first.training.precision,
@@ -291,8 +288,7 @@ def read_experiment(text: str | Path, *, untuned: bool = False) -> Experiment:
     try:
         return Experiment(values, untuned=untuned)
     except UserError as error:
-        lines = str(error).splitlines()
-        raise UserError("\n".join(f"{text}: {line}" for line in lines) if is_file else str(error)) from None
+        raise UserError(in_file(str(error), text) if is_file else str(error)) from None
 
 
 def _override(base: SectionType, block: SectionType) -> SectionType:

@@ -1,12 +1,14 @@
 """What is compared: the ladder of configurations, the model sizes and the modulations, as tables of data.
 
 What the paper calls Config A to Config E is one configuration each: Config A is the baseline DiT, and every later one
-is the one before it with the named fields replaced (paper, section 4 and Table 1).
+is the one before it with the named fields replaced (paper, section 4 and Table 1). A study may define configurations
+and sizes of its own; its `Ladder` then holds them after the shipped ones (`definitions`).
 Torch-free: Snakemake imports this module each time it parses the workflow.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..system.errors import UserError
@@ -45,7 +47,7 @@ class Rung(NamedTuple):
     """One configuration of the ladder, as the difference from the one that it extends."""
 
     extends: str | None
-    changes: dict[str, Any]  # fields that it replaces
+    changes: Mapping[str, Any]  # fields that it replaces
     adds: str  # what it adds, in words
 
 
@@ -68,15 +70,6 @@ RUNGS: dict[str, Rung] = {
 }
 
 
-def _resolve_rung(name: str) -> Config:
-    rung = RUNGS[name]
-    return _DIT if rung.extends is None else replace(_resolve_rung(rung.extends), **rung.changes)
-
-
-LADDER: dict[str, Config] = {name: _resolve_rung(name) for name in RUNGS}
-ADDS: dict[str, str] = {name: rung.adds for name, rung in RUNGS.items()}
-
-
 @dataclass(frozen=True)
 class Size:
     """Number of blocks, width of a token and number of attention heads."""
@@ -97,30 +90,74 @@ SIZES = {
     "XL": Size(depth=28, width=1152, heads=16),
 }
 PATCHES = (1, 2, 4, 8)
-MODELS = tuple(f"DiT-{size}/{patch}" for size in SIZES for patch in PATCHES)
-MODEL_NAMES = (  # what a model's name may be, in words
-    f"DiT-SIZE/PATCH with SIZE one of {', '.join(SIZES)} and PATCH one of {', '.join(map(str, PATCHES))}"
-)
 
 # What a block does to the input of its branches, given the condition. The gate on their output is kept in each.
 # These are the package's own; with those of a study they are `parts.names("modulation")`.
 MODULATIONS = parts.SHIPPED["modulation"]
 
 
+@dataclass(frozen=True)
+class Ladder:
+    """The configurations and the model sizes that a study may name, in their order."""
+
+    rungs: Mapping[str, Rung]
+    sizes: Mapping[str, Size]
+
+    @cached_property
+    def configs(self) -> dict[str, Config]:
+        """The fields of each configuration."""
+        return {name: self._resolved(name) for name in self.rungs}
+
+    def _resolved(self, name: str) -> Config:
+        rung = self.rungs[name]
+        return _DIT if rung.extends is None else replace(self._resolved(rung.extends), **rung.changes)
+
+    @cached_property
+    def adds(self) -> dict[str, str]:
+        """What each configuration adds to the one that it extends, in words."""
+        return {name: rung.adds for name, rung in self.rungs.items()}
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """The names of all models: each size with each patch."""
+        return tuple(f"DiT-{size}/{patch}" for size in self.sizes for patch in PATCHES)
+
+    @cached_property
+    def model_names(self) -> str:
+        """What a model's name may be, in words."""
+        return (
+            f"DiT-SIZE/PATCH with SIZE one of {', '.join(self.sizes)} and PATCH one of {', '.join(map(str, PATCHES))}"
+        )
+
+    def config(self, name: str) -> Config:
+        """The fields of a configuration. Raises UserError for a name that is not on the ladder."""
+        if name not in self.configs:
+            raise UserError(f"unknown config {name!r}: must be one of {', '.join(self.configs)}")
+        return self.configs[name]
+
+    def parse_model(self, name: str) -> tuple[Size, int]:
+        """Size and patch of a model named like `DiT-S/2`. Raises UserError for any other name."""
+        if name not in self.models:
+            raise UserError(f"unknown model {name!r}: must be {self.model_names}")
+        size, patch = name.removeprefix("DiT-").split("/")
+        return self.sizes[size], int(patch)
+
+
+SHIPPED = Ladder(RUNGS, SIZES)
+LADDER = SHIPPED.configs
+ADDS = SHIPPED.adds
+MODELS = SHIPPED.models
+
+
 def parse_model(name: str) -> tuple[Size, int]:
-    """Size and patch of a model named like `DiT-S/2`. Raises UserError for a name that is not in the grid."""
-    if name not in MODELS:
-        raise UserError(f"unknown model {name!r}: must be {MODEL_NAMES}")
-    size, patch = name.removeprefix("DiT-").split("/")
-    return SIZES[size], int(patch)
+    """Size and patch of a shipped model named like `DiT-S/2`. Raises UserError for a name that is not in the grid."""
+    return SHIPPED.parse_model(name)
 
 
 def resolve(config: str | Mapping[str, Any] | Config) -> Config:
-    """The Config of a configuration's name, or of a mapping of its fields. Raises UserError naming what is wrong."""
+    """The Config of a shipped configuration's name, or of a mapping of its fields. UserError names what is wrong."""
     if isinstance(config, str):
-        if config not in LADDER:
-            raise UserError(f"unknown config {config!r}: must be one of {', '.join(LADDER)}")
-        return LADDER[config]
+        return SHIPPED.config(config)
     if isinstance(config, Mapping):
         config = config_of(config)
     for field in fields(Config):

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ValidationError
 from ..system.errors import UserError
 from ..system.files import read_json
 from .checks import data_problems
-from .fields import OWN_WORDS, closest, describe
+from .definitions import Definitions, study_ladder
+from .fields import OWN_WORDS, UNKNOWN_NAME, closest, describe
+from .ladder import SHIPPED, Ladder
 from .schema import Configuration, Data
 
 if TYPE_CHECKING:
@@ -24,7 +26,36 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def parse_configuration(values: object) -> Configuration:
     """The validated configuration of a mapping. UserError with one line per mistake, each naming the field."""
-    return validated(Configuration, values, "configuration")
+    return validated(Configuration, values, "configuration", ladder=_ladder(values))
+
+
+def read_ladder(text: str | None) -> Ladder:
+    """The ladder of a study: of its configuration's YAML file, or of the JSON itself; the shipped one without a study.
+
+    UserError for mistakes in what defines it; the rest of the configuration is not checked.
+    """
+    if text is None:
+        return SHIPPED
+    is_file = not text.lstrip().startswith("{")
+    values = read_configuration(text) if is_file else load_yaml(text, "CONFIGURATION")
+    try:
+        return _ladder(values)
+    except UserError as error:
+        raise UserError(in_file(str(error), text) if is_file else str(error)) from None
+
+
+def in_file(problems: str, path: str | Path) -> str:
+    """The lines of a message, each naming the file."""
+    return "\n".join(f"{path}: {line}" for line in problems.splitlines())
+
+
+def _ladder(values: object) -> Ladder:
+    """The ladder of a configuration that is not yet validated. UserError for mistakes in what defines it."""
+    if not isinstance(values, Mapping):
+        return SHIPPED
+    own = {key: values[key] for key in Definitions.model_fields if key in values}
+    definitions = validated(Definitions, own, "configuration")
+    return study_ladder(definitions.configs, definitions.sizes)
 
 
 def parse_data(values: object) -> Data:
@@ -126,13 +157,16 @@ class _Place(NamedTuple):
         return "".join(parts).removeprefix(".") or self.name
 
 
-def validated(model: type[Model], values: object, name: str, prefix: Location = ()) -> Model:
-    """The model of a mapping. UserError with one line per mistake; `prefix` is where in the file the mapping is."""
+def validated(model: type[Model], values: object, name: str, prefix: Location = (), ladder: Ladder = SHIPPED) -> Model:
+    """The model of a mapping whose configurations and models are those of a ladder.
+
+    UserError with one line per mistake; `prefix` is where in the file the mapping is.
+    """
     if not isinstance(values, Mapping):
         keys = ", ".join(model.model_fields)
         raise UserError(f"{name}: expected a mapping with keys from {keys}, got {_shown(values)}")
     try:
-        return model.model_validate(dict(values))
+        return model.model_validate(dict(values), context=ladder)
     except ValidationError as error:
         _raise_validation_error(model, values, error, _Place(name, prefix))
 
@@ -168,7 +202,7 @@ def _message(details: "ErrorDetails", schema: Mapping[str, Any], values: object,
             return _unknown_key(place.dotted(location[:-1]), location[-1], list(parent.get("properties", {})))
         case "missing" if value is None:
             return f"{where}: missing; expected {describe(node, schema.get('$defs'))}"
-        case own if own == OWN_WORDS:
+        case own if own in (OWN_WORDS, UNKNOWN_NAME):
             return f"{where}: expected {details['msg']}, got {_shown(value)}"
     return f"{where}: expected {describe(node, schema.get('$defs'))}, got {_shown(value)}"
 
@@ -181,18 +215,18 @@ def _wrong_key(details: "ErrorDetails", schema: Mapping[str, Any], place: "_Plac
     allowed = list(parent.get("properties") or names.get("enum", ()))
     key = details["input"] if details["type"] != "invalid_key" else location[-1]
     where = place.dotted(location[:-1])
+    if details["type"] == UNKNOWN_NAME:
+        return _unknown_key(where, key, details["ctx"]["listed"], details["msg"])
     if allowed:
         return _unknown_key(where, key, allowed)
-    if "x-words" in names:
-        return f"{where}: unknown key {key!r}; expected {names['x-words']}"
     expected = details["msg"] if details["type"] == OWN_WORDS else "a name of letters, digits, underscores and dots"
     return f"{where}: expected {expected}, got {_shown(key)}"
 
 
-def _unknown_key(where: str, key: object, allowed: list[str]) -> str:
+def _unknown_key(where: str, key: object, allowed: list[str], words: str = "") -> str:
     near = closest(key, allowed)
     hint = f" (did you mean {near!r}?)" if near else ""
-    return f"{where}: unknown key {key!r}{hint}; expected one of {', '.join(allowed)}"
+    return f"{where}: unknown key {key!r}{hint}; expected {words or 'one of ' + ', '.join(allowed)}"
 
 
 def _is_tag(part: int | str) -> bool:

@@ -43,7 +43,7 @@ def _for_editors(node: Any) -> Any:
     names = node.get("properties") is not None
     kept = {key: _for_editors(value) for key, value in node.items() if not _is_internal(key, value, names)}
     if node.get("x-open") and "enum" in kept:  # a study may add names
-        kept["anyOf"] = [{"enum": kept.pop("enum")}, {"pattern": r"^\w+$"}]
+        kept["anyOf"] = [{"enum": kept.pop("enum")}, {"pattern": node["x-open"]}]
     if kept.get("type") == "array" and "items" in kept:
         lifted = {key: kept.pop(key) for key in ("description", "default") if key in kept}
         return {"anyOf": [kept["items"], {**kept, "uniqueItems": True}], **lifted}
@@ -60,16 +60,18 @@ def reference_page() -> str:
     lines = [INTRODUCTION]
     for name, node in schema["properties"].items():
         lines += [f"## `{name}`", "", _sentence(node), ""]
-        if name == "experiments":
-            lines += [*_table(schema["$defs"]["Block"], schema["$defs"]), ""]
-        elif "$ref" in node:
-            lines += [*_table(schema["$defs"][node["$ref"].rpartition("/")[2]], schema["$defs"]), ""]
-        else:
-            lines += [
-                f"Expected: {describe(node, schema['$defs'])}.",
-                "",
-            ]
+        section = _section(node, schema["$defs"])
+        expected = f"Expected: {describe(node, schema['$defs'])}."
+        lines += [*(_table(section, schema["$defs"]) if section else [expected]), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema of a section, or of what stands under each name in it; None where it has no keys of its own."""
+    named = [node.get("additionalProperties"), *node.get("patternProperties", {}).values()]
+    references = [part["$ref"] for part in (node, *named) if isinstance(part, dict) and "$ref" in part]
+    section: dict[str, Any] | None = definitions[references[0].rpartition("/")[2]] if references else None
+    return section
 
 
 def _sentence(node: dict[str, Any]) -> str:
@@ -83,8 +85,10 @@ def _table(section: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str
     required = section.get("required", ())
     for key, node in section["properties"].items():
         override = "$ref" in node  # a section of which a block replaces single keys
-        default = "required" if key in required else "" if override else f"`{json.dumps(node.get('default'))}`"
         allowed = "a mapping" if override else describe(node, definitions)
+        default = "required" if key in required else "" if override else f"`{json.dumps(node.get('default'))}`"
+        if default == "`null`" and "null" not in allowed:  # a key that may be left out, and then says nothing
+            default = ""
         cells = (f"`{key}`", allowed, default, node.get("x-unit", ""), node["description"])
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

@@ -7,11 +7,14 @@ from typing import Annotated, Any
 
 from ..system.errors import UserError
 from ..system.files import read_json
+from .definitions import OwnSize
 from .fields import NULL, Count, OneOf, Positive, Seed, Slug, Text
-from .ladder import MODELS, MODULATIONS, Config, parse_model, resolve
+from .ladder import MODULATIONS, SHIPPED, Config, Ladder, Size, resolve
+from .ladder_fields import MODEL
 from .names import autoencoder_name, canonical, complete, digest, number, run_name
 from .parse import validated
-from .schema import Data, Section, Training
+from .schema import Data, Training
+from .section import Section
 
 RUN_AXES = ("model", "config", "modulation", "lr", "seed")
 # Fields of `training` that move the best learning rate; the others say how a run is computed and stored.
@@ -35,13 +38,14 @@ class _SpecFile(Section):
 
     run: Text
     fields: dict[str, Any]
-    model: Annotated[str, OneOf(MODELS)]
+    model: Annotated[str, MODEL]
     config: Text
     modulation: Annotated[str, OneOf(MODULATIONS)]
     lr: Positive
     seed: Seed
     data: _DataFile
     training: dict[str, Any]
+    size: OwnSize | None = None
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,23 @@ class RunSpec:
     training: Training
     fields: Config  # the features that `config` stands for
     earlier_name: str | None = None  # the run's name where it is of version 0.1, which rounded rates in names
+    own_size: Size | None = None  # of the model, where the study defines it; None: the shipped one of that name
 
     @cached_property
     def name(self) -> str:
         if self.earlier_name is not None:
             return self.earlier_name
-        size, _ = parse_model(self.model)
-        return run_name(self.axes, asdict(self.fields), asdict(size), asdict(self.data), self.training.to_json())
+        return run_name(self.axes, asdict(self.fields), asdict(self.size), asdict(self.data), self.training.to_json())
+
+    @property
+    def size(self) -> Size:
+        """Blocks, width and heads of the model."""
+        return self.own_size or SHIPPED.parse_model(self.model)[0]
+
+    @property
+    def patch(self) -> int:
+        """Side of the model's patches."""
+        return int(self.model.rpartition("/")[2])
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -102,6 +116,7 @@ class RunSpec:
             **self.axes,
             "data": canonical("data", asdict(self.data)),
             "training": canonical("training", self.training.to_json()),
+            **({} if self.own_size is None else {"size": asdict(self.own_size)}),
         }
 
     @property
@@ -114,6 +129,7 @@ class RunSpec:
                 "fields": canonical("fields", asdict(self.fields)),
                 "data": canonical("data", asdict(self.data)),
                 "training": {key: value for key, value in self.training.to_json().items() if key in TUNED_FOR},
+                **({} if self.own_size is None else {"size": asdict(self.own_size)}),
             }
         )
 
@@ -129,7 +145,7 @@ class RunSpec:
         Every field must be there: a default would be another run than the one that was trained.
         """
         try:
-            spec = validated(_SpecFile, _completed(values), "spec.json")
+            spec = validated(_SpecFile, _completed(values), "spec.json", ladder=_ladder(values))
             missing = sorted(Training.model_fields.keys() - spec.training.keys())
             if missing:
                 raise UserError(f"training.{missing[0]}: missing; expected a spec.json that the workflow wrote")
@@ -143,6 +159,7 @@ class RunSpec:
                 DataIdentity(**spec.data.model_dump()),
                 training,
                 resolve(spec.fields),
+                own_size=None if spec.size is None else Size(**spec.size.to_json()),
             )
         except UserError as error:
             raise UserError(f"{source}: {str(error).splitlines()[0]}") from None
@@ -151,6 +168,14 @@ class RunSpec:
         if spec.run != run.name:
             raise UserError(f"{source}: run: expected {run.name}, the name of its fields, got {spec.run!r}")
         return run
+
+
+def _ladder(values: object) -> Ladder:
+    """The shipped ladder, with the size of the run's model where its study has defined it."""
+    if not isinstance(values, dict) or "size" not in values:
+        return SHIPPED
+    name = str(values.get("model")).removeprefix("DiT-").partition("/")[0]
+    return Ladder(SHIPPED.rungs, {**SHIPPED.sizes, name: Size(0, 0, 0)})
 
 
 def _completed(values: object) -> object:

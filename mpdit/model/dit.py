@@ -9,7 +9,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..experiment.ladder import Config, parse_model, resolve
+from ..experiment.ladder import Config, Size, parse_model, resolve
 from ..experiment.names import canonical
 from ..experiment.run_spec import RunSpec
 from ..system.errors import UserError
@@ -174,35 +174,37 @@ def create_model(
     Raises:
         UserError (a ValueError): a name or an argument is invalid; the message names it.
     """
-    size, patch_size = parse_model(name)
     config = resolve(config)
     known = [field.name for field in fields(Config)]
     for field in overrides:
         if field not in known:
             raise UserError(f"unknown argument {field!r}: must be a field of Config, one of {', '.join(known)}")
-    model = DiT(
-        **asdict(size),
-        patch_size=patch_size,
-        input_size=input_size,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        modulation=modulation,
-        **asdict(replace(config, **overrides)),
-    )
+    shape = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
+    size, patch = parse_model(name)
+    return build_model(size, patch, replace(config, **overrides), modulation, seed, **shape)
+
+
+def build_model(
+    size: Size, patch: int, config: Config, modulation: str, seed: int | None = None, **shape: int
+) -> DiT:  # fmt: skip
+    """The model of a size, patch and configuration, shipped or a study's own; the rest as in `create_model`."""
+    arguments = {**asdict(size), **shape, **asdict(config)}
+    model = DiT(patch_size=patch, modulation=modulation, **arguments)
     return model if seed is None else model.initialize(seed)
 
 
 def model_of_run(run: RunSpec, shape: Sequence[int], num_classes: int) -> DiT:
     """The model of a run before training, for latents of `shape` (C, H, W) with `num_classes` classes."""
     channels, size, _ = shape
-    return create_model(
-        run.model,
+    return build_model(
+        run.size,
+        run.patch,
         run.fields,
         run.modulation,
+        run.seed,
         input_size=size,
         in_channels=channels,
         num_classes=num_classes,
-        seed=run.seed,
     )
 
 

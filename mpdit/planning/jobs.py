@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..experiment import run_files
-from ..experiment.grid import Block, Experiment
+from ..experiment.block import Block
+from ..experiment.grid import Experiment
 from ..experiment.heldout_widths import heldout_widths
 from ..experiment.records import TrainedRun
 from ..experiment.run_spec import Protocol, RunSpec
@@ -96,7 +97,8 @@ class Workload:
 
     def size(self, run: RunSpec) -> ModelSize:
         """The size of a run's model on the latents of this study."""
-        return model_size(run.model, run.config, run.modulation, self.data.autoencoder.shape, self.data.classes)
+        shape, classes = self.data.autoencoder.shape, self.data.classes
+        return model_size(run.size, run.patch, run.fields, run.modulation, shape, classes)
 
     def _is_new(self, *key: str) -> bool:
         is_new = key not in self._counted
@@ -149,7 +151,7 @@ class Workload:
             path = self.results / "reference" / f"{experiment.reference_name}-{features}-n{count}.npz"
             self.shared["reference"].add(path.exists(), Job("", real * sizes.FEATURE_FLOPS[features]))
         self._add_tuning()
-        variants = {(run.model, run.config, run.modulation): run for run in experiment.runs.values()}
+        variants = {(run.model, run.fields, run.modulation): run for run in experiment.runs.values()}
         flops = [sizes.training_flops(self.size(run), run.training, TIMED_STEPS) for run in variants.values()]
         self.shared["cost"].add((self.results / "cost.csv").exists(), Job("", sum(flops)))
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from ..experiment.autoencoder_config import AUTOENCODERS, read_autoencoder_config
+from ..experiment.ladder import Config, Size
 from ..experiment.run_files import KEPT_CHECKPOINTS
 from ..experiment.run_spec import Protocol
 from ..experiment.schedule import snapshot_steps
@@ -42,16 +43,18 @@ class ModelSize:
 
 
 @cache
-def model_size(model: str, config: str, modulation: str, shape: tuple[int, int, int], classes: int) -> ModelSize:
-    """The size of a model on latents of `shape` (C, H, W). Raises UserError for names that are not in the grid."""
+def model_size(
+    size: Size, patch: int, config: Config, modulation: str, shape: tuple[int, int, int], classes: int
+) -> ModelSize:
+    """The size of a model on latents of `shape` (C, H, W)."""
     import torch
 
-    from ..model.dit import create_model
+    from ..model.dit import build_model
     from ..model.flops import flops
 
     channels, side, _ = shape
     with torch.device("meta"):
-        built = create_model(model, config, modulation, input_size=side, in_channels=channels, num_classes=classes)
+        built = build_model(size, patch, config, modulation, input_size=side, in_channels=channels, num_classes=classes)
     matrices = sum(parameter.numel() for parameter in built.parameters() if parameter.ndim > 1)
     vectors = sum(parameter.numel() for parameter in built.parameters() if parameter.ndim < 2)
     return ModelSize(matrices, vectors, flops(built))

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..experiment import run_files
 from ..experiment.columns import AGGREGATES, FID, HELDOUT, HELDOUT_AGGREGATES
-from ..experiment.ladder import resolve
+from ..experiment.grid import Experiment
+from ..experiment.ladder import SHIPPED, Ladder
 from ..experiment.records import Manifest, PlannedRun, TrainedRun
 from ..experiment.run_spec import Protocol, RunSpec
 from ..system.errors import UserError
@@ -36,15 +37,15 @@ def import_run(
     folder: str | Path,
     runs: str | Path,
     latents: str | Path,
-    study: Mapping[str, RunSpec] | None = None,
+    study: Experiment | None = None,
     replace: bool = False,
     report: Callable[[str], None] = print,
 ) -> None:
     """Copy a run folder into the folder `runs`, if everything in it is as it would be here.
 
     A run that is already here from the same training gets the files that it does not have yet; one that is here in
-    another state is replaced only with `replace`. `study` holds the runs of the configuration here by name, where it is
-    known: a run of it is trained to as many steps as its spec there asks for.
+    another state is replaced only with `replace`. `study` is the one here, where it is known: a run of it is trained to
+    as many steps as it asks for. The configuration of any other run must be defined here in the same way.
 
     Files are copied under another name and moved into place under the run's lock, trained.json among the last, as
     training does it. Modification times are set so that no output is older than what it was made from: Snakemake then
@@ -53,7 +54,10 @@ def import_run(
     Raises UserError, one line that names file and field, for a folder that cannot be imported.
     """
     folder, runs = Path(folder), Path(runs)
-    run = read_run(folder / run_files.SPEC)
+    run = RunSpec.read(folder / run_files.SPEC)
+    planned_here = study.runs if study else {}
+    if run.name not in planned_here:
+        _require_definition(folder / run_files.SPEC, run, study.ladder if study else SHIPPED)
     if folder.resolve().name != run.name:
         raise UserError(f"{folder}: must be named {run.name}, as its spec.json says")
     target = runs / run.name
@@ -67,7 +71,7 @@ def import_run(
     foreign = {**_foreign_scores(folder, run, runs), **_foreign_losses(folder, run, runs)}
     files = [path.relative_to(folder) for pattern in FILES for path in sorted(folder.glob(pattern))]
     files = [file for file in files if file not in foreign]
-    spec = (study or {}).get(run.name, run)
+    spec = planned_here.get(run.name, run)
     is_new = not target.exists()
     try:
         with exclusive(target / run_files.LOCK, wait=0):
@@ -90,7 +94,7 @@ def import_run(
         return
     count = f"{len(present.missing)} file{'' if len(present.missing) == 1 else 's'}"
     report(f"{run.name}: {trained.status}, step {trained.step}, {count} imported{remark}")
-    if study is not None and run.name not in study:
+    if study is not None and run.name not in planned_here:
         report(f"{run.name}: is not among the runs of this configuration, so no table or figure shows it")
     for file, reason in foreign.items():
         report(f"{run.name}: {file} left out, Snakemake will make it again: {reason}")
@@ -102,11 +106,10 @@ def import_run(
 # Checks
 
 
-def read_run(path: Path) -> RunSpec:
-    """The run of a spec.json. Raises UserError where its configuration is defined in another way here."""
-    run = RunSpec.read(path)
+def _require_definition(path: Path, run: RunSpec, ladder: Ladder) -> None:
+    """Raise UserError unless the run of a spec.json has a configuration that is defined in just this way here."""
     try:
-        here = asdict(resolve(run.config))
+        here = asdict(ladder.config(run.config))
     except UserError as error:
         raise UserError(f"{path}: config: {error}") from None
     for name, value in asdict(run.fields).items():
@@ -114,7 +117,6 @@ def read_run(path: Path) -> RunSpec:
             raise UserError(
                 f"{path}: {name} of Config {run.config} is {value!r}: must be {here[name]!r}, as defined here"
             )
-    return run
 
 
 def _check_latents(folder: Path, run: RunSpec, trained: TrainedRun, latents: Path) -> str:

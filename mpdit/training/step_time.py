@@ -4,13 +4,13 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 import torch
 
-from ..experiment.ladder import resolve
-from ..model.dit import DiT, create_model
+from ..experiment.ladder import LADDER, Config, Ladder
+from ..model.dit import DiT, build_model
 from ..model.flops import flops
 from ..system.device import device_name
 from .forced_norm import force_rows
@@ -26,11 +26,12 @@ class Variant:
     """What is timed: a configuration with a modulation, in one form of its weights."""
 
     config: str
+    fields: Config
     modulation: str
     form: str = "cheap"  # in which runs are trained; or textbook, EDM2's own form of forced normalization
 
 
-BASELINE = Variant("A", "scale_shift")  # DiT
+BASELINE = Variant("A", LADDER["A"], "scale_shift")  # DiT
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def measure(
     model: str,
     modulation: str,
     configs: Sequence[str],
+    ladder: Ladder,
     *,
     shape: tuple[int, int, int],
     num_classes: int,
@@ -72,27 +74,29 @@ def measure(
 ) -> list[StepTime]:
     """Measure the step time of `configs` of one model and modulation, and of BASELINE, side by side.
 
-    `shape` is that of the latents, (C, H, W). A configuration with forced weights gives two rows, one per form. All
-    variants are in memory at once and take their steps in turn, on one batch of noise.
+    Model and configurations are those of `ladder`; `shape` is that of the latents, (C, H, W). A configuration with
+    forced weights gives two rows, one per form. All variants are in memory at once and take their steps in turn, on one
+    batch of noise.
     """
     batch = _random_batch(shape, num_classes, batch_size, device)
     variants = [
-        Variant(config, modulation, form)
+        Variant(config, ladder.config(config), modulation, form)
         for config in configs
-        for form in (("cheap", "textbook") if resolve(config).weights == "forced" else ("cheap",))
+        for form in (("cheap", "textbook") if ladder.config(config).weights == "forced" else ("cheap",))
     ]
+    size, patch = ladder.parse_model(model)
     models = {}
     for variant in dict.fromkeys((BASELINE, *variants)):
-        overrides = {"weights": "normalized"} if variant.form == "textbook" else {}
-        models[variant] = create_model(
-            model,
-            variant.config,
+        is_textbook = variant.form == "textbook"
+        models[variant] = build_model(
+            size,
+            patch,
+            replace(variant.fields, weights="normalized") if is_textbook else variant.fields,
             variant.modulation,
             input_size=shape[1],
             in_channels=shape[0],
             num_classes=num_classes,
             seed=0,
-            **overrides,
         ).to(device)
     steps = {
         variant: step_on_batch(

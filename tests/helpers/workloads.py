@@ -6,9 +6,11 @@ from pathlib import Path
 
 from helpers.made_up_runs import outcome
 from mpdit.experiment.grid import Experiment
+from mpdit.experiment.ladder import parse_model, resolve
 from mpdit.experiment.run_spec import RunSpec
 from mpdit.planning.data_summary import summarize_data
 from mpdit.planning.jobs import Workload
+from mpdit.planning.sizes import ModelSize, model_size
 
 SMALL_STUDY = {
     "data": {"name": "digits", "source": "mnist", "resolution": 8},
@@ -26,6 +28,11 @@ SMALL_STUDY = {
         },
     },
 }  # fmt: skip
+
+
+def shipped_size(model: str, config: str, modulation: str, shape: tuple[int, int, int], classes: int) -> ModelSize:
+    """The size of a model of the shipped ladder on latents of `shape` (C, H, W)."""
+    return model_size(*parse_model(model), resolve(config), modulation, shape, classes)
 
 
 def workload_of(results: Path, configuration: dict = SMALL_STUDY, blocks: list[str] | None = None) -> Workload:

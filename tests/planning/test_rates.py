@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 from helpers.made_up_studies import cost_row
-from helpers.workloads import SMALL_STUDY, finish_run, run_of, workload_of
+from helpers.workloads import SMALL_STUDY, finish_run, run_of, shipped_size, workload_of
 
 from mpdit.experiment.columns import COST
 from mpdit.experiment.run_spec import DataIdentity
 from mpdit.planning.jobs import Job
 from mpdit.planning.rates import ASSUMED, COMPILING, START, find_rate
-from mpdit.planning.sizes import model_size
 
 ON_GPU = SMALL_STUDY | {"execution": {"device": "cuda"}}
 
@@ -75,7 +74,7 @@ def test_runs_of_another_study_measure_nothing(tmp_path):
 def write_cost(path: Path, **changes) -> None:
     row = cost_row(1.0, 0.9, 1.1, form="cheap") | {
         "model": "DiT-Nano/4", "device": "cpu", "step_seconds": 0.01, "threads": 2,
-        "flops": model_size("DiT-Nano/4", "E", "scale_shift", (1, 8, 8), 10).flops,
+        "flops": shipped_size("DiT-Nano/4", "E", "scale_shift", (1, 8, 8), 10).flops,
     }  # fmt: skip
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, COST.names)

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 from helpers.tiny_runs import make_spec, train_in, write_latents
+from helpers.workloads import shipped_size
 
 from mpdit.evaluation.sample_archive import sample_writer
 from mpdit.experiment.run_spec import Protocol
 from mpdit.experiment.schema import Heldout, Tracing, Training
 from mpdit.planning import sizes
-from mpdit.planning.sizes import ModelSize, model_size
+from mpdit.planning.sizes import ModelSize
 
 SIZE = ModelSize(matrices=1000, vectors=10, flops=7)
 
@@ -23,7 +24,7 @@ def test_flops_of_a_forward_pass_by_hand():
     block = attention + mlp + modulation
     embeddings = 2 * tokens * (2 * 2 * 4 + 1) * width + 2 * 256 * width + 2 * width * width
     final = 2 * width * 2 * width + 2 * tokens * width * 2 * 2 * 8
-    size = model_size("DiT-S/2", "E", "scale_shift", (4, 16, 16), classes)
+    size = shipped_size("DiT-S/2", "E", "scale_shift", (4, 16, 16), classes)
     assert size.flops == 12 * block + embeddings + final
 
 
@@ -31,9 +32,9 @@ def test_parameters_by_hand():
     width = 384
     block = (4 + 8 + 6) * width**2
     outside = (17 + 256 + 2 * 16) * width + width**2 + 1001 * width + 2 * width**2
-    size = model_size("DiT-S/2", "A", "scale_shift", (4, 16, 16), 1000)
+    size = shipped_size("DiT-S/2", "A", "scale_shift", (4, 16, 16), 1000)
     assert (size.matrices, size.vectors) == (12 * block + outside, 0)
-    assert model_size("DiT-S/2", "E", "scale_shift", (4, 16, 16), 1000).vectors == 12 * 6 + 4  # gains of heads
+    assert shipped_size("DiT-S/2", "E", "scale_shift", (4, 16, 16), 1000).vectors == 12 * 6 + 4  # gains of heads
 
 
 def test_flops_of_jobs_by_hand():
@@ -62,7 +63,7 @@ def test_bytes_of_a_run_are_those_of_its_files(tmp_path):
     latents = write_latents(tmp_path / "latents", shape=(2, 4, 4))
     spec = make_spec(snapshot_dtype="float16")
     assert train_in(tmp_path / "run", spec, latents) == 0
-    size = model_size("DiT-Nano/2", "E", "scale_shift", (2, 4, 4), 3)
+    size = shipped_size("DiT-Nano/2", "E", "scale_shift", (2, 4, 4), 3)
     training = spec.training
     kept = [*(tmp_path / "run/snapshots").iterdir(), tmp_path / "run/model.safetensors"]
     assert sum(path.stat().st_size for path in kept) == pytest.approx(sizes.snapshots_bytes(size, training), rel=0.02)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mpdit.experiment.columns import COST
+from mpdit.experiment.ladder import SHIPPED
 from mpdit.model.dit import create_model
 from mpdit.model.flops import flops
 from mpdit.training import step_time
@@ -23,6 +24,7 @@ def measure(modulation, configs, rounds):
         "DiT-Nano/2",
         modulation,
         configs,
+        SHIPPED,
         shape=(1, 8, 8),
         num_classes=10,
         batch_size=2,
