@@ -11,6 +11,7 @@ from .system.errors import UserError
 from .system.output_log import output_copied_to
 
 VERBS = {  # in the order of the pipeline
+    "doctor": "examine this machine and what a study needs of it",
     "plan": "report what a study will take: runs, jobs, hours and disk space",
     "encode": "encode images as latents",
     "reference": "compute feature statistics of real images and the real-against-real floor",
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     A UserError is printed without a traceback, each of its lines after the command's name, and gives exit status 2.
     """
+    if sys.platform == "win32":
+        print("mpdit: Windows is not supported; install it in WSL 2 (learn.microsoft.com/windows/wsl)", file=sys.stderr)
+        return 2
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="mpdit", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
