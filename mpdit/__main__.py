@@ -9,6 +9,7 @@ from pathlib import Path
 from . import __version__
 from .system.errors import UserError
 from .system.output_log import output_copied_to
+from .system.seals import unsealed_note
 
 VERBS = {  # in the order of the pipeline
     "doctor": "examine this machine and what a study needs of it",
@@ -63,9 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        return arguments.main(arguments) or 0
+        status = arguments.main(arguments) or 0
     except UserError as error:
         return _report(arguments.verb, error)
+    note = unsealed_note()
+    if note and status == 0:
+        print(f"mpdit {arguments.verb}: {note}", file=sys.stderr)
+    return status
 
 
 def _report(verb: str, error: UserError) -> int:

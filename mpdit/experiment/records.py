@@ -13,6 +13,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..system.errors import UserError
 from ..system.files import read_json
+from .remedies import remedy
 
 TYPE_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping",
               list: "a list", tuple: "a list", NoneType: "null"}  # fmt: skip
@@ -26,7 +27,7 @@ class JsonRecord:
 
     @classmethod
     def read(cls: type[Record], path: str | Path) -> Record:
-        return cls.from_json(read_json(path), str(path))
+        return cls.from_json(read_json(path, remedy(path)), str(path))
 
     @classmethod
     def from_json(cls: type[Record], values: object, source: str) -> Record:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..experiment.records import TrainedRun
+from ..experiment.remedies import remedy
 from ..experiment.run_files import TRAINED
 from ..system.console import duration
 from ..system.errors import UserError
 from ..system.provenance import commit
+from ..system.seals import read_intact
 from .number_format import plural
 
 # Status of a run in runs.csv: the words for it.
@@ -57,11 +59,10 @@ class RunLine:
 
 
 def read_result(path: Path) -> bytes:
-    """The content of a file of results. Raises UserError if there is no such file."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; make it first with `snakemake {path.with_suffix('')}...`") from None
+    """The content of a file of results. Raises UserError if there is no such file or it is damaged."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file; make it first with `snakemake {path.with_suffix('')}...`")
+    return read_intact(path, remedy(path))
 
 
 def read_runs(path: Path) -> list[RunRow]:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ..experiment import run_files
 from ..experiment.columns import AGGREGATES, ANGLES, FID, HELDOUT_AGGREGATES, MAGNITUDES, RUNS, SCHEMAS, TRAINING
 from ..experiment.records import PlannedRun, TrainedRun
+from ..experiment.remedies import remedy
 from ..system.errors import UserError
 from ..system.files import read_json
+from ..system.seals import read_intact
 from .tables import Tables, check, empty_text_table, read_run_rows, read_text
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ STATUSES = ("trained", "running", "diverged", "missing")
 
 def read_plan(path: str | Path) -> list[PlannedRun]:
     """The runs of a plan.json. Raises UserError, one line that names the file, for one that is not right."""
-    plan = read_json(path)
+    plan = read_json(path, remedy(path))
     entries = plan.get("runs") if isinstance(plan, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{path}: no list of runs: must be a plan.json that the workflow wrote")
@@ -94,7 +96,7 @@ def _training_rows(folder: Path) -> pd.DataFrame:
     A last line that is cut short is left out; a step that was repeated after a restart counts once, as it was last.
     """
     path = folder / run_files.TRAINING_TABLE
-    text = path.read_text() if path.exists() else ""
+    text = read_intact(path, remedy(path)).decode(errors="replace") if path.exists() else ""
     text = text[: text.rfind("\n") + 1]
     if not text:
         return empty_text_table(TRAINING)

@@ -255,7 +255,7 @@ def _copy(folder: Path, target: Path, files: list[Path], spec: RunSpec, replace:
             with open(stage / file, "rb+") as copy:
                 os.fsync(copy.fileno())
         if Path(run_files.SPEC) in files and read_json(stage / run_files.SPEC) != spec.to_json():
-            write_json(stage / run_files.SPEC, spec.to_json())  # with as many steps as are asked for here
+            write_json(stage / run_files.SPEC, spec.to_json(), sealed=False)  # with as many steps as are asked for here
         if replace:
             for path in target.iterdir():
                 if path.name not in (run_files.LOCK, run_files.SPEC):

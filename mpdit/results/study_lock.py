@@ -15,6 +15,7 @@ from typing import Any
 from ..experiment import run_files
 from ..experiment.grid import Experiment
 from ..experiment.records import JsonRecord
+from ..experiment.remedies import remedy
 from ..system.files import read_json, write_json
 
 # Fields of a lock file: what they are, in words.
@@ -135,7 +136,7 @@ def read_lock(path: Path) -> StudyLock:
 
 def read_planned_study(path: Path) -> PlannedStudy:
     """What a plan.json says of the whole study."""
-    values = read_json(path)
+    values = read_json(path, remedy(path))
     if not isinstance(values, dict):
         return PlannedStudy()
     controls = {name: tuple(runs) for name, runs in values.get("controls", {}).items()}

@@ -6,13 +6,16 @@ must be.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..experiment.columns import EMA_WIDTH, NO_EMA, TableSchema
+from ..experiment.remedies import remedy
 from ..system.errors import UserError
 from ..system.files import replacing
+from ..system.seals import read_intact
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +35,7 @@ def read_table(path: str | Path, schema: TableSchema) -> pd.DataFrame:
 
     dtypes = {name: dtype for name, dtype in schema.dtypes.items() if dtype in ("str", "boolean")}
     missing = {name: [*MISSING, NO_EMA] if name == EMA_WIDTH.name else list(MISSING) for name in schema.names}
-    frame = _read_csv(path, path, dtype=dtypes, na_values=missing)
+    frame = _read_csv(_content(path), path, dtype=dtypes, na_values=missing)
     frame = check(frame.assign(**_added(frame, schema)), path, schema)
     if frame.empty:
         return empty_table(schema)
@@ -47,7 +50,7 @@ def read_text(path: str | Path, schema: TableSchema, source: IO[str] | None = No
 
     Only the missing EMA width of version 0.1 is brought to its present form, an empty cell.
     """
-    frame = _read_csv(path if source is None else source, path, dtype=str)
+    frame = _read_csv(_content(path) if source is None else source, path, dtype=str)
     if EMA_WIDTH in schema.columns and EMA_WIDTH.name in frame:
         frame[EMA_WIDTH.name] = frame[EMA_WIDTH.name].replace(NO_EMA, "")
     return frame.assign(**{name: "" if value != value else value for name, value in _added(frame, schema).items()})
@@ -131,15 +134,18 @@ def _is_missing(value: Any) -> bool:
     return bool(pd.isna(value)) or value == ""
 
 
-def _read_csv(source: str | Path | IO[str], path: str | Path, **options: Any) -> pd.DataFrame:
+def _content(path: str | Path) -> IO[bytes]:
+    """The bytes of a file, after they were compared with its seal."""
+    return io.BytesIO(read_intact(path, remedy(path)))
+
+
+def _read_csv(source: IO[str] | IO[bytes], path: str | Path, **options: Any) -> pd.DataFrame:
     """`pandas.read_csv(source)` with UserErrors that name `path`."""
     import pandas as pd
 
     try:
         frame: pd.DataFrame = pd.read_csv(source, keep_default_na=False, **options)
         return frame
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except pd.errors.EmptyDataError:
         raise UserError(f"{path}: empty: must have a line of column names") from None
     except (ValueError, OSError) as error:  # ParserError and UnicodeDecodeError are ValueErrors

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..experiment import run_files
 from ..experiment.columns import HELDOUT, RATES
 from ..experiment.records import TrainedRun
+from ..experiment.remedies import remedy
 from ..experiment.run_spec import RunSpec
 from ..experiment.tuning import best_rung, is_at_an_edge, next_rungs, rate
 from ..experiment.tuning_setting import TuningSetting
@@ -75,7 +76,7 @@ def read_rungs(rounds: Iterable[str | Path]) -> list[int]:
     """The rungs that earlier rounds have asked for, in order."""
     rungs: list[int] = []
     for path in rounds:
-        record = read_json(path)
+        record = read_json(path, remedy(path))
         if not isinstance(record, dict) or not all(isinstance(rung, int) for rung in record.get("rungs", [None])):
             raise UserError(f"{path}: no list of rungs; expected a file that `mpdit tune` wrote")
         rungs += record["rungs"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..experiment.run_spec import RunSpec
 from ..system.errors import UserError
-from .checkpoint import read_metadata
+from ..system.safetensors_seal import read_metadata
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ from ..system.errors import UserError
 from ..system.files import read_json, replacing, write_json
 from ..system.interruption import STATUS
 from ..system.provenance import commit, versions
-from .checkpoint import newest_checkpoint, save_checkpoint, system_error
+from .checkpoint import newest_checkpoint, save_checkpoint
 from .resume import CheckpointMetadata, identity, require_same_run
+from .sealed_tensors import system_error
 from .snapshots import list_snapshots, save_snapshot
 from .trainer import Trainer
 from .training_log import RunLog, TrainingRow, TrainingTable
@@ -259,7 +260,7 @@ class RunFolder:
 def write_spec(path: Path, spec: RunSpec) -> None:
     """Write spec.json, unless the file holds the spec already: it may be the one that the run was started with."""
     if not path.exists() or read_json(path) != spec.to_json():
-        write_json(path, spec.to_json())
+        write_json(path, spec.to_json(), sealed=False)  # as the workflow writes it: its name is its seal
 
 
 def remove_partial_files(folder: Path) -> None:

@@ -11,7 +11,7 @@ def test_the_command_writes_one_csv_per_subject(tmp_path, capsys):
     command = ["aggregate", plan, "--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "out")]
     assert main(command) == 0
     assert capsys.readouterr().out == f"{tmp_path}/out: 2 runs (1 trained, 1 missing), 1 scores\n"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
         "angles.csv", "fid.csv", "magnitudes.csv", "runs.csv", "training.csv",
     ]  # fmt: skip
     replace_text(folder / "magnitudes.csv", "kind", "sort")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.autoencoders import SCALING, SHIFT, make_autoencoder, save_autoencoder
+from helpers.damage import rewrite_json
 from helpers.digits import DIGITS, some_digits
 
 from mpdit.data.encode import encode
@@ -121,9 +122,8 @@ def test_the_autoencoder_of_the_manifest_is_loaded_once_and_verified(encoded_dig
     latents = encoded_digits.latents
     assert latents.load_autoencoder() is latents.load_autoencoder()
     folder = shutil.copytree(latents.folder, tmp_path / "other")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["autoencoder"]["hash"] = "0" * 64
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    autoencoder = json.loads((folder / "manifest.json").read_text())["autoencoder"]
+    rewrite_json(folder / "manifest.json", autoencoder=autoencoder | {"hash": "0" * 64})
     message = r"the hash of its weights is [0-9a-f]{12}, but .* was encoded with weights 0{12}"
     with pytest.raises(UserError, match=message):
         Latents(folder).load_autoencoder()
@@ -144,9 +144,7 @@ def test_latents_of_a_grayscale_autoencoder_decode_to_three_channels(tmp_path):
 
 
 def change_manifest(folder, **changes):
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest = {key: value for key, value in (manifest | changes).items() if value is not ...}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rewrite_json(folder / "manifest.json", **changes)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Shards: the same latents bit for bit, finished shards that are kept, and shards that cannot be merged."""
 
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.autoencoders import save_autoencoder
+from helpers.damage import rewrite_json
 from helpers.digits import DIGITS
 from helpers.picture_zips import file_names, write_noise_zip, zip_data
 
@@ -110,7 +110,12 @@ def test_shards_encoded_by_separate_commands_from_one_listing_are_merged(tmp_pat
     assert main(encode_command(DIGITS, folder, "--list")) == 0
     for shard in ("3/3", "1/3", "2/3"):
         assert main(encode_command(DIGITS, folder, "--shard", shard)) == 0
-    assert sorted(path.name for path in (folder / "shards").iterdir()) == ["1-of-3", "2-of-3", "3-of-3", "index.npz"]
+    assert sorted(path.name for path in (folder / "shards").glob("[!.]*")) == [
+        "1-of-3",
+        "2-of-3",
+        "3-of-3",
+        "index.npz",
+    ]
     assert main(encode_command(DIGITS, folder, "--shards", "3")) == 0
     encode(open_source(DIGITS), DIGITS, tmp_path / "whole")
     assert contents(folder) == contents(tmp_path / "whole")
@@ -249,8 +254,7 @@ def empty_the_manifest(folder, data):
 
 
 def change_the_version(folder, data):
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 2}))
+    rewrite_json(folder / "manifest.json", version=2)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from mpdit.experiment.records import Manifest, SourceRecord
 from mpdit.experiment.run_spec import DataIdentity
 from mpdit.model.dit import create_model
 from mpdit.system import seeds
-from mpdit.system.files import write_json
+from mpdit.system.files import read_json, write_json
 from mpdit.training import snapshots
 
 TRAINED_STEP = 40
@@ -80,7 +80,7 @@ def test_images_grid_and_protocol_are_written(study, tmp_path, capsys):
     assert images.dtype == np.uint8 and images.shape == (7, 8, 8, 3)
     assert (images[..., 0] == images[..., 1]).all() and images.std() > 1
     assert labels.dtype == np.int64 and labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
-    protocol = json.loads((tmp_path / "protocol.json").read_text())
+    protocol = read_json(tmp_path / "protocol.json")
     del protocol["commit"]
     assert protocol == {
         "run": RUN.name, "model": "DiT-Nano/2", "config": "E", "modulation": "scale_shift", "lr": 0.02, "seed": 0,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mpdit.experiment.columns import FID, HELDOUT, HELDOUT_IMAGES, MAGNITUDES, RUNS
 from mpdit.experiment.records import PlannedRun
+from mpdit.system.seals import seal_file
 from mpdit.training.training_log import COLUMNS as TRAINING
 
 PROTOCOL = "ddpm50-guidance1-n1000-ema0.05-step100-seed0"
@@ -40,10 +41,11 @@ def write_plan(path: Path, entries: list[dict]) -> Path:
 
 
 def replace_text(path: Path, old: str, new: str) -> None:
-    """Replace a text that must be in the file."""
+    """Replace a text that must be in the file, which keeps no seal."""
     text = path.read_text()
     assert old in text, f"{old!r} is not in {path}"
     path.write_text(text.replace(old, new))
+    seal_file(path).unlink(missing_ok=True)
 
 
 def write_rows(path: Path, columns, rows: list[dict]) -> None:

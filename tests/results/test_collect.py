@@ -13,6 +13,7 @@ from mpdit.experiment.columns import AGGREGATES, AXES, FID, HELDOUT, HELDOUT_AGG
 from mpdit.results.collect import collect, read_plan, subset
 from mpdit.results.tables import read_table, write_tables
 from mpdit.system.errors import UserError
+from mpdit.system.files import write_text
 
 
 def test_a_trained_run_has_all_its_rows(tmp_path):
@@ -194,7 +195,7 @@ def test_a_results_folder_of_version_0_1_is_read(tmp_path):
     assert line == OLD_FID_TABLE.format(run=a["run"]).replace(",none,", ",,").splitlines()[1]
     assert ",4 x NVIDIA H100,1,\n" in (tmp_path / "runs.csv").read_text()
     new = read_table(tmp_path / "fid.csv", FID)
-    (tmp_path / "fid.csv").write_text(OLD_FID_TABLE.format(run=a["run"]))
+    write_text(tmp_path / "fid.csv", OLD_FID_TABLE.format(run=a["run"]))
     old = read_table(tmp_path / "fid.csv", FID)
     pd.testing.assert_frame_equal(old, new)
     assert old["ema_width"].isna().all()

@@ -4,6 +4,7 @@ import pytest
 
 from mpdit.system.errors import UserError
 from mpdit.system.files import file_hash, read_json, replacing, write_csv, write_json, write_text
+from mpdit.system.seals import seal_file
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -13,7 +14,7 @@ def test_a_file_appears_only_when_it_is_complete(tmp_path):
         part.write_text("complete")
         assert not path.exists()
     assert path.read_text() == "complete"
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [seal_file(path), path]
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):

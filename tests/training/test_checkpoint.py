@@ -10,13 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mpdit.experiment.run_files import list_checkpoints
-from mpdit.training import checkpoint
+from mpdit.system.safetensors_seal import read_metadata
+from mpdit.training import checkpoint, sealed_tensors
 
 
 def save(folder, step, size=5):
     tensors = {"model/weight": torch.randn(size, size), "optimizer/step": torch.tensor(float(step))}
     return checkpoint.save_checkpoint(
-        folder, step, tensors, {"step": str(step), "spec": '{"run": "file_sha256"}'}
+        folder, step, tensors, {"step": str(step), "spec": '{"run": "file_xxh3_128"}'}
     ), tensors
 
 
@@ -28,7 +29,7 @@ def test_a_saved_checkpoint_is_read_back_bit_identically(tmp_path):
     path, tensors = save(tmp_path, 7)
     assert path.name == "step-00000007.safetensors"
     assert checkpoint.find_damage(path) is None
-    assert checkpoint.read_metadata(path)["spec"] == '{"run": "file_sha256"}'
+    assert read_metadata(path)["spec"] == '{"run": "file_xxh3_128"}'
     loaded = load_file(path)
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
@@ -38,7 +39,7 @@ def test_one_changed_bit_in_any_byte_is_noticed(tmp_path):
     path, _ = save(tmp_path, 7, size=2)
     whole = path.read_bytes()
     for position in range(len(whole)):
-        for mask in (1, 32, 128):  # 32 changes the case of letters, such as the digits of the SHA-256
+        for mask in (1, 32, 128):  # 32 changes the case of letters, such as the digits of the seal
             broken = bytearray(whole)
             broken[position] ^= mask
             path.write_bytes(broken)
@@ -52,7 +53,7 @@ def test_missing_and_added_bytes_are_noticed(tmp_path):
         path.write_bytes(whole[:length])
         assert checkpoint.find_damage(path) is not None, length
     path.write_bytes(whole + b"\0")
-    assert checkpoint.find_damage(path) == "its content does not match its SHA-256"
+    assert checkpoint.find_damage(path) == "its content does not match its seal"
 
 
 def test_the_last_two_checkpoints_are_kept(tmp_path):
@@ -70,7 +71,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_is_used_and_kept
     lines = []
     assert checkpoint.newest_checkpoint(tmp_path, lines.append) == good
     assert lines == [
-        f"{newest}: damaged checkpoint (its content does not match its SHA-256): ignored, trying the one before it"
+        f"{newest}: damaged checkpoint (its content does not match its seal): ignored, trying the one before it"
     ]
     save(tmp_path, 8)  # training resumed from step 5
     assert steps(tmp_path) == [5, 8]
@@ -99,7 +100,7 @@ def test_a_full_disk_raises_an_os_error(tmp_path, monkeypatch):
     def full(*_, **__):  # what safetensors raises on a full tmpfs
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(sealed_tensors, "save_file", full)
     with pytest.raises(OSError, match=re.escape("No space left on device")) as error:
         save(tmp_path, 5)
     assert error.value.errno == errno.ENOSPC

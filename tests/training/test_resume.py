@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from mpdit.experiment.run_files import list_checkpoints
 from mpdit.system.errors import UserError
-from mpdit.training.checkpoint import read_metadata
+from mpdit.system.safetensors_seal import read_metadata
 from mpdit.training.resume import CheckpointMetadata
 
 # Metadata of a checkpoint of `make_spec()` at step 8, as version 0.1 wrote it.
@@ -63,7 +63,7 @@ def test_a_checkpoint_of_version_0_1_resumes_bit_identically(tmp_path, latents, 
 def test_checkpoints_have_the_metadata_of_version_0_1(uninterrupted):
     path = uninterrupted / "checkpoints" / "step-00000008.safetensors"
     metadata = read_metadata(path)
-    assert metadata.keys() == {*VERSION_0_1, "file_sha256"}
+    assert metadata.keys() == {*VERSION_0_1, "file_xxh3_128"}
     assert {key: metadata[key] for key in VERSION_0_1 if key != "seconds"} == {
         key: value for key, value in VERSION_0_1.items() if key != "seconds"
     }

@@ -1,0 +1,291 @@
+"""Seals: checksums written with files, so that a changed bit or a lost line is noticed when they are read.
+
+A seal is the XXH3-128 of what a file holds. Where it is kept depends on the kind of file:
+
+    safetensors   in the metadata of its header (`safetensors_seal`)
+    JSON          as its last key, `seal`, computed over all the others
+    latents       the arrays' in their manifest.json (`array_seal`)
+    all others    in a hidden file beside it, `.NAME.seal`, with a line `xxh3_128 DIGEST BYTES` for each content that is
+                  right: two while a file is being replaced, so that it agrees with its seal whenever a process is
+                  killed. A line that ends in `grows` seals the first BYTES of a file to which rows are still added.
+
+Files of version 0.1 have no seals. They are accepted, and `unsealed_note` says so once per command.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import xxhash
+
+from . import safetensors_seal
+from .errors import UserError
+
+ALGORITHM = "xxh3_128"
+KEY = "seal"  # of JSON files
+READ_BYTES = 2**22  # at once
+ONCE_FROM = 2**26  # bytes from which a file is not read again to check it, while its size and time are the same
+CHANGED = "its content is not what was written"
+REMEDY = "restore it from a copy, or delete it and run `snakemake` again"
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a file holds: the checksum and the number of its bytes or, of a file that grows, of its first bytes."""
+
+    digest: str
+    size: int
+    grows: bool = False
+
+    @classmethod
+    def of_bytes(cls, data: bytes, grows: bool = False) -> Self:
+        return cls(xxhash.xxh3_128_hexdigest(data), len(data), grows)
+
+    @classmethod
+    def of_file(cls, path: str | Path, grows: bool = False) -> Self:
+        size = os.stat(path).st_size
+        return cls(_digest_of_first(path, size), size, grows)
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """The seal in a line of a `.seal` file. Raises ValueError for any other line."""
+        algorithm, digest, size, *rest = line.split()
+        if algorithm != ALGORITHM or rest not in ([], ["grows"]):
+            raise ValueError(line)
+        return cls(digest, int(size), bool(rest))
+
+    def __str__(self) -> str:
+        return f"{ALGORITHM} {self.digest} {self.size}{' grows' if self.grows else ''}"
+
+    def fits(self, path: str | Path, size: int) -> bool:
+        """Whether the file of `size` bytes holds what was sealed."""
+        return self._fits_size(size) and _digest_of_first(path, self.size) == self.digest
+
+    def fits_bytes(self, data: bytes) -> bool:
+        """Whether this content of a file is what was sealed."""
+        return self._fits_size(len(data)) and xxhash.xxh3_128_hexdigest(data[: self.size]) == self.digest
+
+    def _fits_size(self, size: int) -> bool:
+        return size >= self.size if self.grows else size == self.size
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where seals are
+
+
+def seal_file(path: str | Path) -> Path:
+    """The hidden file beside `path` that holds its seal."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.seal")
+
+
+def read_seals(path: str | Path) -> tuple[Seal, ...]:
+    """The seals in the hidden file beside `path`; none if there is no such file. Raises ValueError if it is damaged."""
+    try:
+        lines = seal_file(path).read_text().splitlines()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    if not lines:
+        raise ValueError("empty")
+    return tuple(map(Seal.parse, lines))
+
+
+def seal_text(seals: Iterable[Seal]) -> str:
+    """What the hidden file holds."""
+    return "".join(f"{seal}\n" for seal in seals)
+
+
+def json_seal(values: dict[str, Any]) -> str:
+    """The seal of a JSON object, of all its keys but `seal`, however it is laid out."""
+    plain = json.loads(json.dumps({key: value for key, value in values.items() if key != KEY}))
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return f"{ALGORITHM}:{xxhash.xxh3_128_hexdigest(text.encode())}"
+
+
+def array_seal(path: str | Path) -> str:
+    """The seal of a .npy file, of its data first and its header last, as the header is written when the count is known.
+
+    Raises ValueError if the file is no .npy file, OSError if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        start = file.read(10)
+        if start[:6] != b"\x93NUMPY" or start[6:7] != b"\x01":
+            raise ValueError("not an array in the .npy format")
+        header = start + file.read(int.from_bytes(start[8:10], "little"))
+        digest = xxhash.xxh3_128()
+        while chunk := file.read(READ_BYTES):
+            digest.update(chunk)
+    digest.update(header)
+    return f"{ALGORITHM}:{digest.hexdigest()}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Checking
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Whether a file has a seal, and what is wrong with the file, in words; None if nothing is."""
+
+    sealed: bool
+    damage: str | None = None
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Read a whole file and compare it with its seal. Arrays of latents are compared by those who read the manifest."""
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            sealed, damage = safetensors_seal.inspect(path)
+            return Inspection(sealed, damage)
+        if seal_file(path).exists():
+            size = path.stat().st_size
+            fits = any(seal.fits(path, size) for seal in read_seals(path))
+            return Inspection(True, None if fits else CHANGED)
+        if path.suffix == ".json":
+            return _inspect_json(path)
+        path.stat()
+        return Inspection(False)
+    except FileNotFoundError:
+        return Inspection(False, "no such file")
+    except OSError as error:
+        return Inspection(False, f"cannot be read: {error.strerror}")
+    except ValueError as error:
+        return Inspection(True, f"{seal_file(path).name} cannot be read ({error})")
+
+
+def _inspect_json(path: Path) -> Inspection:
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return Inspection(False, "not valid JSON")
+    if not isinstance(values, dict) or KEY not in values:
+        return Inspection(False)
+    return Inspection(True, None if values[KEY] == json_seal(values) else CHANGED)
+
+
+def require_intact(path: str | Path, remedy: str = REMEDY) -> None:
+    """Raise UserError, which ends with the remedy, unless the file is as it was written or has no seal.
+
+    A large file is read once: not again while its size and time stay the same.
+    """
+    path = Path(path)
+    if _was_checked(path):
+        return
+    inspection = inspect(path)
+    if inspection.damage is not None:
+        raise damaged(path, inspection.damage, remedy)
+    if inspection.sealed:
+        _record_check(path)
+    else:
+        note_unsealed(path)
+
+
+def read_intact(path: str | Path, remedy: str = REMEDY) -> bytes:
+    """The content of a file whose seal is beside it. Raises UserError as `require_intact` does, and for no file."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        seals = read_seals(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise damaged(path, f"{seal_file(path).name} cannot be read ({error})", remedy) from None
+    if not seals:
+        note_unsealed(path)
+    elif not any(seal.fits_bytes(data) for seal in seals):
+        raise damaged(path, CHANGED, remedy)
+    return data
+
+
+def require_array_intact(path: str | Path, seal: str | None, remedy: str = REMEDY) -> None:
+    """`require_intact` for a .npy file whose seal is in a manifest; None: the manifest has none."""
+    path = Path(path)
+    if seal is None:
+        note_unsealed(path)
+    elif not _was_checked(path, seal):
+        try:
+            found = array_seal(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise damaged(path, str(error), remedy) from None
+        if found != seal:
+            raise damaged(path, CHANGED, remedy)
+        _record_check(path, seal)
+
+
+def damaged(path: str | Path, damage: str, remedy: str = REMEDY) -> UserError:
+    """The error for a damaged file, in one line."""
+    return UserError(f"{path}: damaged: {damage}; {remedy}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Once per size and time
+
+
+def _check_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.checked")
+
+
+def _state(path: Path, seal: str) -> str | None:
+    """What must not change for a large file to count as checked; None for a small file."""
+    status = path.stat()
+    if status.st_size < ONCE_FROM:
+        return None
+    seals = seal or " ".join(map(str, read_seals(path)))
+    return f"{status.st_size} {status.st_mtime_ns} {seals}\n" if seals else None
+
+
+def _was_checked(path: Path, seal: str = "") -> bool:
+    try:
+        state = _state(path, seal)
+        return state is not None and _check_file(path).read_text() == state
+    except (OSError, ValueError):
+        return False
+
+
+def _record_check(path: Path, seal: str = "") -> None:
+    try:
+        if state := _state(path, seal):
+            _check_file(path).write_text(state)
+    except (OSError, ValueError):
+        return  # a folder that cannot be written: the file is read again next time
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files without seals
+
+_unsealed: dict[str, None] = {}
+
+
+def note_unsealed(path: str | Path) -> None:
+    """Remember that a file without a seal was read."""
+    _unsealed[str(path)] = None
+
+
+def unsealed_note() -> str | None:
+    """A line about the files without seals that were read since the last call; None if there were none."""
+    paths: Sequence[str] = list(_unsealed)
+    _unsealed.clear()
+    if not paths:
+        return None
+    others = f" and {len(paths) - 1} other files" if len(paths) > 2 else f" and {paths[1]}" if len(paths) == 2 else ""
+    return f"note: {paths[0]}{others}: written without a seal, so damage to them would not be noticed"
+
+
+def _digest_of_first(path: str | Path, size: int) -> str:
+    """The checksum of the first `size` bytes of a file."""
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        while size > 0 and (chunk := file.read(min(size, READ_BYTES))):
+            digest.update(chunk)
+            size -= len(chunk)
+    return digest.hexdigest()
