@@ -7,6 +7,7 @@ sampled from its posterior. Models see *whitened* values: raw, minus the channel
 deviation over the mixture of posteriors.
 """
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ import torch
 from torch import Tensor
 
 from ..experiment.records import Manifest
+from ..experiment.remedies import remedy
 from ..experiment.run_files import LABELS, MANIFEST, MEAN, STD
 from ..system.errors import UserError
+from ..system.seals import require_array_intact
 from .autoencoder import Autoencoder, decode_latents, describe_autoencoder, load_autoencoder, pixels_to_raw
 from .latents_writer import FORMAT_VERSION
 
@@ -23,12 +26,12 @@ DECODE_BATCH = 64  # latents that an autoencoder decodes at once
 
 
 class Latents:
-    """An opened latents folder; its arrays are memory maps, so nothing is read before it is needed.
+    """An opened latents folder; its arrays are memory maps, which are compared with their seals when first used.
 
     Attributes: `manifest`, `shape` (C, H, W), `count` N, `classes`, `num_classes`, `fingerprint`, `mean`
     (N, C, H, W; uint8 for pixels, else float16), `std` (the same shape, float16, or None), `labels` (N,) int64.
     With flips, row 2i is a picture and row 2i + 1 its mirror image. Raises UserError where the folder is missing,
-    unfinished or damaged.
+    unfinished or damaged, when it is opened or when an array is first used.
     """
 
     def __init__(self, folder: str | Path):
@@ -49,10 +52,28 @@ class Latents:
         self.fingerprint = self.manifest.fingerprint
         dtype = self.manifest.dtype
         self.num_classes = len(self.classes)
-        self.mean = self._open(MEAN, dtype, (self.count, *self.shape))
-        self.std = self._open(STD, dtype, (self.count, *self.shape)) if self.manifest.posterior else None
-        self.labels = self._open(LABELS, "int64", (self.count,))
+        self._mean = self._open(MEAN, dtype, (self.count, *self.shape))
+        self._std = self._open(STD, dtype, (self.count, *self.shape)) if self.manifest.posterior else None
+        self._labels = self._open(LABELS, "int64", (self.count,))
         self._autoencoder: Autoencoder | None = None
+
+    @cached_property
+    def mean(self) -> np.memmap:
+        return self._intact(MEAN, self._mean)
+
+    @cached_property
+    def std(self) -> np.memmap | None:
+        return None if self._std is None else self._intact(STD, self._std)
+
+    @cached_property
+    def labels(self) -> np.memmap:
+        return self._intact(LABELS, self._labels)
+
+    def _intact(self, name: str, array: np.memmap) -> np.memmap:
+        """The array, once its file has been compared with its seal."""
+        path = self.folder / name
+        require_array_intact(path, self.manifest.seals.get(name), remedy(path))
+        return array
 
     def _open(self, name: str, dtype: str, shape: tuple[int, ...]) -> np.memmap:
         path = self.folder / name

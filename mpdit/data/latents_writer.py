@@ -5,6 +5,7 @@ Free of torch, so that encoding pixels takes no longer than decoding them.
 
 import errno
 import hashlib
+import io
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from ..experiment.records import JsonRecord
 from ..experiment.run_files import MANIFEST, STD
 from ..system import files
 from ..system.errors import UserError
+from ..system.seals import ArraySeal
 
 FORMAT_VERSION = 1  # of latents folders and of shards
 READ_BYTES = 2**22  # of rows that are read back at once
@@ -44,14 +46,17 @@ class ArrayWriter:
     def __init__(self, path: str | Path, dtype: DTypeLike, row_shape: Sequence[int]):
         self.path, self.part = Path(path), Path(path).with_name(f".{Path(path).name}.part")
         self.dtype, self.row_shape, self.count = np.dtype(dtype), tuple(row_shape), 0
-        self._hash = _hash_of_rows(self.dtype, self.row_shape)
+        self._hash, self._seal = _hash_of_rows(self.dtype, self.row_shape), ArraySeal()
         self._file = open(self.part, "wb")  # noqa: SIM115 (closed by finish or discard)
         self._write_header()
 
-    def _write_header(self) -> None:
+    def _write_header(self) -> bytes:
         # numpy pads headers so that the first axis can grow: this one can be rewritten with the final count.
-        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, *self.row_shape)}
-        np.lib.format.write_array_header_1_0(self._file, header)
+        fields = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.count, *self.row_shape)}
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, fields)
+        self._file.write(header.getvalue())
+        return header.getvalue()
 
     def append(self, rows: np.ndarray) -> None:
         """Write `rows` (B, *row_shape), which must have the writer's dtype."""
@@ -61,6 +66,7 @@ class ArrayWriter:
             )
         data = np.ascontiguousarray(rows).data.cast("B")
         self._hash.update(data)
+        self._seal.update(data)
         self._file.write(data)
         self.count += len(rows)
 
@@ -68,13 +74,14 @@ class ArrayWriter:
     def digest(self) -> str:
         return self._hash.hexdigest()
 
-    def finish(self) -> None:
-        """Write the final header, flush to disk and close; the file keeps its temporary name."""
+    def finish(self) -> str:
+        """Write the final header, flush to disk and close; the file keeps its temporary name. Returns its seal."""
         self._file.seek(0)
-        self._write_header()
+        header = self._write_header()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+        return self._seal.finish(header)
 
     def commit(self) -> None:
         """Move the finished file into place."""
@@ -119,7 +126,8 @@ def read_rows(path: Path, record: ArrayRecord) -> Iterator[np.ndarray]:
 class LatentsWriter:
     """A context in which a latents folder is written; it leaves either the whole folder or what was there before.
 
-    `append` takes rows by the names of their arrays; `commit` moves the arrays into place and then writes the manifest.
+    `append` takes rows by the names of their arrays; `commit` moves the arrays into place and then writes the manifest,
+    with the arrays' seals.
     Entering removes what a killed process has left. A full disk raises UserError, which states the space needed for
     `capacity` rows.
     """
@@ -159,12 +167,11 @@ class LatentsWriter:
         }
 
     def commit(self, manifest: JsonRecord) -> None:
-        for array in self.arrays.values():
-            array.finish()
+        seals = {array.path.name: array.finish() for array in self.arrays.values()}
         # From here until the new manifest is written there is none, so that arrays of two data sets never pass for one.
         (self.folder / MANIFEST).unlink(missing_ok=True)
         (self.folder / STD).unlink(missing_ok=True)  # the only array that the new data may lack
         for array in self.arrays.values():
             array.commit()
         files.sync_folder(self.folder)
-        files.write_json(self.folder / MANIFEST, manifest.to_json())
+        files.write_json(self.folder / MANIFEST, {**manifest.to_json(), "seals": seals})

@@ -126,9 +126,10 @@ class Manifest(JsonRecord):
     channel_mean: tuple[float, ...]  # of the mixture of posteriors, (C,)
     channel_std: tuple[float, ...]
     fingerprint: str  # hash of what the latents are
+    seals: dict[str, str] = field(default_factory=dict, compare=False)  # of the arrays, by file; none in version 0.1
 
     def to_json(self) -> dict[str, Any]:
-        values = asdict(self)
+        values = {key: value for key, value in asdict(self).items() if key != "seals" or value}
         lists = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         return {**lists, "autoencoder": self.autoencoder and self.autoencoder.to_json()}
 

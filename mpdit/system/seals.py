@@ -116,12 +116,24 @@ def array_seal(path: str | Path) -> str:
         start = file.read(10)
         if start[:6] != b"\x93NUMPY" or start[6:7] != b"\x01":
             raise ValueError("not an array in the .npy format")
-        header = start + file.read(int.from_bytes(start[8:10], "little"))
-        digest = xxhash.xxh3_128()
+        header, seal = start + file.read(int.from_bytes(start[8:10], "little")), ArraySeal()
         while chunk := file.read(READ_BYTES):
-            digest.update(chunk)
-    digest.update(header)
-    return f"{ALGORITHM}:{digest.hexdigest()}"
+            seal.update(chunk)
+    return seal.finish(header)
+
+
+class ArraySeal:
+    """The seal of a .npy file that is being written, from its data in order and, at the end, its header."""
+
+    def __init__(self) -> None:
+        self._digest = xxhash.xxh3_128()
+
+    def update(self, data: bytes | memoryview) -> None:
+        self._digest.update(data)
+
+    def finish(self, header: bytes) -> str:
+        self._digest.update(header)
+        return f"{ALGORITHM}:{self._digest.hexdigest()}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

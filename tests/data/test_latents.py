@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.autoencoders import SCALING, SHIFT, make_autoencoder, save_autoencoder
-from helpers.damage import rewrite_json
+from helpers.damage import flip_bit, rewrite_json
 from helpers.digits import DIGITS, some_digits
 
 from mpdit.data.encode import encode
 from mpdit.data.latents import Latents, to_raw
 from mpdit.system.errors import UserError
+from mpdit.system.seals import unsealed_note
 
 
 @pytest.fixture
@@ -173,3 +175,34 @@ def test_a_damaged_folder_is_one_line(latents_copy, damage, message):
     with pytest.raises(UserError, match=message) as error:
         Latents(latents_copy)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mean.npy", "labels.npy"])
+def test_a_flipped_bit_of_an_array_is_one_line_when_the_array_is_first_used(tiny_latents, tmp_path, name):
+    folder = shutil.copytree(tiny_latents, tmp_path / "latents" / "digits-1")
+    flip_bit(folder / name)
+    latents = Latents(folder)
+    assert latents.whitening()  # sampling uses no array
+    message = f"{name}: damaged: its content is not what was written; delete results/latents/digits-1 and run"
+    with pytest.raises(UserError, match=re.escape(message)):
+        latents.batch(torch.arange(4))
+
+
+def test_a_changed_statistic_is_one_line(tiny_latents, tmp_path):
+    folder = shutil.copytree(tiny_latents, tmp_path / "latents" / "digits-1")
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["channel_mean"][0] += 0.1
+    path.write_text(json.dumps(manifest))
+    message = "manifest.json: damaged: its content is not what was written; delete results/latents/digits-1 and run"
+    with pytest.raises(UserError, match=re.escape(message)):
+        Latents(folder)
+
+
+def test_latents_without_seals_are_read_with_a_note(tiny_latents, tmp_path):
+    folder = shutil.copytree(tiny_latents, tmp_path / "copy")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({k: v for k, v in manifest.items() if k not in ("seal", "seals")}))
+    unsealed_note()
+    Latents(folder).batch(torch.arange(4))
+    assert "manifest.json and 2 other files" in unsealed_note()

@@ -32,6 +32,11 @@ def table(tmp_path):
     return tmp_path / "table.csv"
 
 
+@pytest.fixture(autouse=True)
+def _no_notes_of_other_tests():
+    unsealed_note()
+
+
 def damage_of(path):
     with pytest.raises(UserError) as error:
         require_intact(path, "do this")
