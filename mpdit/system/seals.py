@@ -22,12 +22,12 @@ from typing import Any, Self
 import xxhash
 
 from . import safetensors_seal
+from .checked_once import record_check, was_checked
 from .errors import UserError
 
 ALGORITHM = "xxh3_128"
 KEY = "seal"  # of JSON files
 READ_BYTES = 2**22  # at once
-ONCE_FROM = 2**26  # bytes from which a file is not read again to check it, while its size and time are the same
 CHANGED = "its content is not what was written"
 REMEDY = "restore it from a copy, or delete it and run `snakemake` again"
 
@@ -187,15 +187,16 @@ def require_intact(path: str | Path, remedy: str = REMEDY) -> None:
     A large file is read once: not again while its size and time stay the same.
     """
     path = Path(path)
-    if _was_checked(path):
+    kept = _kept_seals(path)
+    if kept and was_checked(path, kept):
         return
     inspection = inspect(path)
     if inspection.damage is not None:
         raise damaged(path, inspection.damage, remedy)
-    if inspection.sealed:
-        _record_check(path)
-    else:
+    if not inspection.sealed:
         note_unsealed(path)
+    elif kept:
+        record_check(path, kept)
 
 
 def read_intact(path: str | Path, remedy: str = REMEDY) -> bytes:
@@ -222,7 +223,7 @@ def require_array_intact(path: str | Path, seal: str | None, remedy: str = REMED
     path = Path(path)
     if seal is None:
         note_unsealed(path)
-    elif not _was_checked(path, seal):
+    elif not was_checked(path, seal):
         try:
             found = array_seal(path)
         except OSError as error:
@@ -231,45 +232,20 @@ def require_array_intact(path: str | Path, seal: str | None, remedy: str = REMED
             raise damaged(path, str(error), remedy) from None
         if found != seal:
             raise damaged(path, CHANGED, remedy)
-        _record_check(path, seal)
+        record_check(path, seal)
+
+
+def _kept_seals(path: Path) -> str:
+    """The lines of the hidden file beside `path` in one; empty if there are none."""
+    try:
+        return " ".join(map(str, read_seals(path)))
+    except ValueError:
+        return ""
 
 
 def damaged(path: str | Path, damage: str, remedy: str = REMEDY) -> UserError:
     """The error for a damaged file, in one line."""
     return UserError(f"{path}: damaged: {damage}; {remedy}")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Once per size and time
-
-
-def _check_file(path: Path) -> Path:
-    return path.with_name(f".{path.name}.checked")
-
-
-def _state(path: Path, seal: str) -> str | None:
-    """What must not change for a large file to count as checked; None for a small file."""
-    status = path.stat()
-    if status.st_size < ONCE_FROM:
-        return None
-    seals = seal or " ".join(map(str, read_seals(path)))
-    return f"{status.st_size} {status.st_mtime_ns} {seals}\n" if seals else None
-
-
-def _was_checked(path: Path, seal: str = "") -> bool:
-    try:
-        state = _state(path, seal)
-        return state is not None and _check_file(path).read_text() == state
-    except (OSError, ValueError):
-        return False
-
-
-def _record_check(path: Path, seal: str = "") -> None:
-    try:
-        if state := _state(path, seal):
-            _check_file(path).write_text(state)
-    except (OSError, ValueError):
-        return  # a folder that cannot be written: the file is read again next time
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from mpdit.system import files, seals
 from mpdit.system.errors import UserError
 from mpdit.system.files import read_json, replacing, write_csv, write_json, write_text
 from mpdit.system.seals import (
-    Seal,
     array_seal,
     inspect,
     read_intact,
@@ -143,22 +142,6 @@ def test_the_seal_of_an_array_covers_its_header_and_data(tmp_path):
     flip_bit(path, 0)
     with pytest.raises(UserError, match=r"mean.npy: damaged: not an array in the .npy format; "):
         require_array_intact(path, seal)
-
-
-def test_a_large_file_is_read_once_until_it_is_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(seals, "ONCE_FROM", 10)
-    path = tmp_path / "samples.npz"
-    write_text(path, "large enough")
-    require_intact(path)
-    fits = Seal.fits
-    monkeypatch.setattr(Seal, "fits", lambda *_: pytest.fail("read again"))
-    require_intact(path)
-    monkeypatch.setattr(Seal, "fits", fits)
-    flip_bit(path)
-    with pytest.raises(UserError, match="damaged"):
-        require_intact(path)
-    write_text(path, "another text")
-    require_intact(path)
 
 
 def test_files_without_a_seal_are_accepted_with_one_note(tmp_path):
