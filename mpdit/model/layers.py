@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..experiment.parts import provide
 from .building import PartContext, build
+from .products import linear
 
 SILU_RMS = 0.5964692111227136  # sqrt(E[silu(z)^2]) for z ~ N(0, 1), by quadrature
 LEAKY_SLOPE = 0.2
@@ -91,7 +92,7 @@ class Linear(Rows):
     def forward(self, x: Tensor, multiplier: float = 1.0) -> Tensor:
         """In the precision of the weight or of autocast. `multiplier` scales the output, by scaling the weight."""
         rows = self.rows()
-        return F.linear(x.to(rows.dtype), rows if multiplier == 1.0 else rows * multiplier)
+        return linear(x.to(rows.dtype), rows if multiplier == 1.0 else rows * multiplier)
 
 
 class ZeroLinear(Linear):
