@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..experiment.ema_profiles import width_to_gamma
 from ..system.errors import UserError
+from .flat_tensors import FlatTensors
 
 
 def beta(step: int, dt: int, gamma: float) -> float:
@@ -21,25 +22,23 @@ def beta(step: int, dt: int, gamma: float) -> float:
 
 
 class PowerEMA:
-    """Averages of `parameters` (name -> tensor, which the optimizer changes in place), one per relative width.
+    """Averages of `parameters`, which the optimizer changes in place, one per relative width.
 
     `averages[width][name]` are float32 tensors on the parameters' device. The first update, whose interval begins at
     step 0, overwrites their initial values.
     """
 
-    def __init__(self, parameters: Mapping[str, Tensor], widths: Sequence[float]):
+    def __init__(self, parameters: FlatTensors, widths: Sequence[float]):
         self.gammas = {width: width_to_gamma(width) for width in widths}
-        self._parameters = [parameter.detach() for parameter in parameters.values()]  # views: they follow the training
-        self.averages = {
-            width: {name: parameter.detach().clone() for name, parameter in parameters.items()} for width in widths
-        }
+        self._parameters = parameters.values
+        self._averages = {width: parameters.values.clone() for width in widths}
+        self.averages = {width: parameters.views(values) for width, values in self._averages.items()}
 
     @torch.no_grad()
     def update(self, step: int, dt: int = 1) -> None:
         """Add the parameters after `step` steps, `dt` steps after the last update. Never waits for the device."""
         for width, gamma in self.gammas.items():
-            keep = beta(step, dt, gamma)
-            torch._foreach_lerp_(list(self.averages[width].values()), self._parameters, 1 - keep)
+            self._averages[width].lerp_(self._parameters, 1 - beta(step, dt, gamma))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averages (no copies) as {"0.05/blocks.0.mlp.weight": tensor, ...}, for a checkpoint."""

@@ -51,10 +51,10 @@ def parameter_groups(model: DiT, lr: float, eps: float = 1e-8) -> list[Parameter
 
 
 class ForcedNormalization:
-    """Keeps the forced rows of `model` on the unit sphere. Does nothing if the model has none."""
+    """Keeps the rows of `weights`, such as those of `model.sphere_rows()`, on the unit sphere."""
 
-    def __init__(self, model: DiT):
-        self.weights = list(model.sphere_rows().values())
+    def __init__(self, weights: Iterable[Tensor]):
+        self.weights = list(weights)
 
     @torch.no_grad()
     def project_gradients(self) -> None:

@@ -275,11 +275,11 @@ def remove_partial_files(folder: Path) -> None:
 def save_model(trainer: Trainer, folder: Path) -> None:
     """Write config.json and model.safetensors for `DiT.from_pretrained`: the EMA of the first width, renormalized.
 
-    This overwrites the trainer's weights: it ends the training.
+    This replaces the trainer's weights: it ends the training.
     """
     averages = trainer.ema.averages[trainer.training.ema_widths[0]]
     for name, parameter in trainer.parameters.items():
-        parameter.copy_(averages[name])
+        parameter.data = averages[name].clone()  # memory of its own: safetensors saves no views
     trainer.model.normalize_weights()
     with TemporaryDirectory(prefix=".model-", dir=folder) as temporary:
         trainer.model.save_pretrained(temporary)

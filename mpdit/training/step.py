@@ -12,6 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..model.diffusion import Diffusion
 from ..model.dit import DiT
+from .adam import Adam
+from .flat_tensors import FlatTensors
 from .forced_norm import ForcedNormalization, clip_gradients, gradient_norm, parameter_groups
 from .loss_sums import batch_sums
 
@@ -46,6 +48,8 @@ class Objective(nn.Module):
 class TrainingStep:
     """Updates `model`, which is already on its device, by one step of fused Adam per call.
 
+    The model's parameters become views of one flat tensor, `parameters`.
+
     Args:
         lr: base learning rate, before the schedule.
         betas: decay rates of Adam's moments.
@@ -67,9 +71,14 @@ class TrainingStep:
         world: int = 1,
     ):
         self.gradient_clip, self.compile = gradient_clip, compile
-        self.optimizer = torch.optim.Adam(parameter_groups(model, lr), betas=betas, fused=True)
-        forced = ForcedNormalization(model)
-        self._project_gradients, self._renormalize = forced.project_gradients, forced.renormalize
+        groups = parameter_groups(model, lr)
+        self.parameters = FlatTensors([dict(zip(group["names"], group["params"], strict=True)) for group in groups])
+        self.optimizer = Adam(groups, betas)
+        self._project_gradients = ForcedNormalization(model.sphere_rows().values()).project_gradients
+        # All rows of one length lie side by side, and are one matrix.
+        lengths = [group["fan_in"] for group in groups]
+        flat = zip(self.parameters.groups(), lengths, strict=True)
+        self._renormalize = ForcedNormalization(rows.view(-1, n) for rows, n in flat if n > 1).renormalize
         objective = Objective(model, precision).to(next(model.parameters()).device)
         self.timesteps = objective.diffusion.timesteps
         if compile:  # CUDA graphs cannot wait for another process
@@ -100,6 +109,6 @@ class TrainingStep:
         for group in groups:
             group["lr"] = group["base_lr"] * rate_factor
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self._renormalize()
         return sums, norm

@@ -52,7 +52,7 @@ class Trainer:
             compile=compile,
             world=ranks.world,
         )
-        self.ema = PowerEMA(self.parameters, self.training.ema_widths)
+        self.ema = PowerEMA(self.training_step.parameters, self.training.ema_widths)
         self.loss_sums = LossSums(self.batch_size, ranks.device)
         self.batches = Batches(latents, self.seed, self.batch_size, ranks.device, ranks.rank, ranks.world)
 
@@ -87,23 +87,18 @@ class Trainer:
 
     def weight_norm(self) -> float:
         """Return the Euclidean norm of all weights. Waits for the device."""
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(self.parameters.values())))).item()
+        return torch.linalg.vector_norm(self.training_step.parameters.values).item()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return, by name, every tensor that the next step depends on, and the sums since the last log row."""
-        moments = {
-            f"optimizer/{key}/{name}": tensor
-            for name, parameter in self.parameters.items()
-            for key, tensor in self.training_step.optimizer.state[parameter].items()
-        }
         # "tally" is the name that checkpoints have used since version 0.1.
         parts: dict[str, Mapping[str, Tensor]] = {
             "model": self.parameters,
             "ema": self.ema.state_dict(),
             "tally": self.loss_sums.state_dict(),
+            "optimizer": self.training_step.optimizer.state(self.parameters),
         }
-        named = {f"{part}/{name}": tensor.detach() for part, state in parts.items() for name, tensor in state.items()}
-        return {**named, **moments}
+        return {f"{part}/{name}": tensor.detach() for part, state in parts.items() for name, tensor in state.items()}
 
     @torch.no_grad()
     def load_state_dict(self, step: int, state: Mapping[str, Tensor]) -> None:
@@ -119,11 +114,7 @@ class Trainer:
         self.step = step
         for name, parameter in self.parameters.items():
             parameter.copy_(state[f"model/{name}"])
-        optimizer = self.training_step.optimizer
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            for name, parameter in self.parameters.items():
-                moment = state[f"optimizer/{key}/{name}"]
-                optimizer.state[parameter][key] = torch.empty_like(moment, device=parameter.device).copy_(moment)
+        self.training_step.optimizer.load_state(self.parameters, _part(state, "optimizer/"))
         self.ema.load_state_dict(_part(state, "ema/"))
         self.loss_sums.load_state_dict(_part(state, "tally/"))
 

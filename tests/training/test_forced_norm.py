@@ -42,7 +42,7 @@ def test_the_cheap_form_takes_the_steps_of_the_textbook_form(config, modulation,
     one group with one lr and eps, and each row put back to norm sqrt(n) before every forward pass (EDM2, section 2.3).
     """
     cheap, textbook = pair(config, modulation)
-    groups, forced = parameter_groups(cheap, LR, EPS), ForcedNormalization(cheap)
+    groups, forced = parameter_groups(cheap, LR, EPS), ForcedNormalization(cheap.sphere_rows().values())
     cheap_adam = torch.optim.Adam(groups, betas=(0.9, 0.99))
     textbook_adam = torch.optim.Adam(textbook.parameters(), lr=LR, eps=EPS, betas=(0.9, 0.99))
     start = {name: parameter.detach().clone() for name, parameter in cheap.named_parameters()}
@@ -85,7 +85,7 @@ def test_each_part_of_the_cheap_form_is_needed(broken):
     """If one is left out, the two forms differ: the test above can fail."""
     cheap, textbook = pair()
     eps = 1e-3  # large enough to make a difference
-    groups, forced = parameter_groups(cheap, LR, eps), ForcedNormalization(cheap)
+    groups, forced = parameter_groups(cheap, LR, eps), ForcedNormalization(cheap.sphere_rows().values())
     for group in groups:
         group["lr"] = LR if broken == "lr" else group["lr"]
         group["eps"] = eps if broken == "eps" else group["eps"]
@@ -125,7 +125,7 @@ def test_configurations_without_forced_weights_have_one_plain_group(config):
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     loss_of(model.double(), 0).backward()
     gradients = [parameter.grad.clone() for parameter in model.parameters()]
-    forced = ForcedNormalization(model)
+    forced = ForcedNormalization(model.sphere_rows().values())
     forced.project_gradients()
     forced.renormalize()
     for old, parameter in zip(gradients, model.parameters(), strict=True):
@@ -139,7 +139,7 @@ def test_gradient_norms_of_both_forms_are_comparable():
     cheap, textbook = pair("D")
     for model in (cheap, textbook):
         loss_of(model, 0).backward()
-    ForcedNormalization(cheap).project_gradients()
+    ForcedNormalization(cheap.sphere_rows().values()).project_gradients()
     norms = [gradient_norm(parameter_groups(model, 1.0)).item() for model in (cheap, textbook)]
     assert norms[0] == pytest.approx(norms[1], rel=1e-12)
     assert norms[1] == pytest.approx(torch.cat([p.grad.flatten() for p in textbook.parameters()]).norm().item())
@@ -163,7 +163,7 @@ def test_parameters_without_gradients_are_ignored():
     """Such as those that the loss does not depend on, or all before the first backward pass."""
     model = awaken(tiny("E"))
     groups = parameter_groups(model, 1.0)
-    ForcedNormalization(model).project_gradients()
+    ForcedNormalization(model.sphere_rows().values()).project_gradients()
     assert gradient_norm(groups).item() == 0
     model.embed(inputs(model)[0]).sum().backward()
     expected = model.patch_embedding.weight.grad.norm() / 3
@@ -176,14 +176,14 @@ def test_accumulated_gradients_are_projected_as_their_sum():
     loss_of(parts, 0).backward()
     loss_of(parts, 1).backward()
     for model in (whole, parts):
-        ForcedNormalization(model).project_gradients()
+        ForcedNormalization(model.sphere_rows().values()).project_gradients()
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
 
 
 def test_projected_gradients_are_tangent_and_rows_stay_unit():
     model = awaken(tiny("E", "scale_rotate"))
-    forced = ForcedNormalization(model)
+    forced = ForcedNormalization(model.sphere_rows().values())
     optimizer = torch.optim.Adam(parameter_groups(model, 0.1))
     for step in range(3):
         x, t, y = inputs(model, seed=step)
@@ -203,7 +203,7 @@ def test_stored_norms_grow_in_config_c_but_not_in_config_d():
     norms = {}
     for config in "CD":
         model = awaken(tiny(config))
-        forced = ForcedNormalization(model)
+        forced = ForcedNormalization(model.sphere_rows().values())
         optimizer = torch.optim.Adam(parameter_groups(model, 0.05))
         weight = model.blocks[0].attention.qkv.weight
         start = weight.norm(dim=-1).mean().item()

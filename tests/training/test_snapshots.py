@@ -13,6 +13,7 @@ from mpdit.experiment.ema_profiles import fit_profile
 from mpdit.experiment.schedule import snapshot_steps
 from mpdit.system.errors import UserError
 from mpdit.training.ema import PowerEMA
+from mpdit.training.flat_tensors import FlatTensors
 from mpdit.training.snapshots import list_snapshots, reconstruct, save_snapshot
 
 WIDTHS = (0.05, 0.10)
@@ -47,7 +48,7 @@ class History:
     def __init__(self, folder, parameters, steps, dtype="float32"):
         self.folder, self.parameters = folder, parameters.double().numpy()
         current = {"w": parameters[0].clone().view(1, -1)}
-        self.average = PowerEMA(current, WIDTHS)
+        self.average = PowerEMA(FlatTensors([current]), WIDTHS)
         for step in range(1, len(parameters) + 1):
             current["w"].copy_(parameters[step - 1])
             self.average.update(step)
