@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__
+from . import __version__, registrations
+from .experiment.study_file import failure_in_study
 from .system.errors import UserError
 from .system.output_log import output_copied_to
 from .system.seals import unsealed_note
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             verb_parser.description = command.__doc__
             command.add_arguments(verb_parser)
             verb_parser.add_argument("--log", type=Path, metavar="FILE", help="also append the output to FILE")
+            verb_parser.add_argument(
+                "--study", type=Path, metavar="FILE", help="a study's Python file, which registers its own parts"
+            )
             verb_parser.set_defaults(main=command.main)
     arguments = parser.parse_args(argv)
     try:
@@ -64,9 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
+        if arguments.study is not None:
+            registrations.load(arguments.study)
         status = arguments.main(arguments) or 0
     except UserError as error:
         return _report(arguments.verb, error)
+    except Exception as error:
+        failure = failure_in_study(error)
+        if failure is None:
+            raise
+        return _report(arguments.verb, UserError(failure))
     note = unsealed_note()
     if note and status == 0:
         print(f"mpdit {arguments.verb}: {note}", file=sys.stderr)

@@ -2,11 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.projects import FinishedStudy, finish_study
 from helpers.shared_folders import made_once
+
+from mpdit import registrations
+from mpdit.experiment.study_file import registered, take_back
 
 # There is one process per core: more threads of NumPy and torch would only wait for one another. The variable is read
 # when they are imported, which nothing above does.
@@ -42,6 +46,15 @@ def finished_study(tmp_path_factory) -> FinishedStudy:
 def study_copy(finished_study, tmp_path) -> Path:
     """A copy of the finished study's project, to change at will."""
     return shutil.copytree(finished_study.project, tmp_path / "project", symlinks=True)
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """The registries, to add to: after the test they hold what they held before."""
+    registrations.load()
+    before = registered()
+    yield
+    take_back(before)
 
 
 # Begun first, longest first, so that no process works on one of them while the others have nothing left to do.

@@ -67,3 +67,22 @@ def test_the_help_loads_no_torch():
     code = "import sys; sys.argv = ['mpdit', '--help']; from mpdit.__main__ import main\n"
     code += "try: main()\nexcept SystemExit: assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_part_that_fails_is_one_line_with_its_file_and_line(registries, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = 'from mpdit import study\n\n@study.modulation("own", version=1)\ndef own(context):\n    return BODY\n'
+    words = ["describe", "DiT-Nano/4", "--modulation", "own", "--no-magnitudes"]
+    made = "from mpdit.model.modulation import Modulation\n\n    return Modulation(*arguments)\n"
+    for name, body, line in (
+        ("a", "1 / 0", "a.py, line 5: ZeroDivisionError: division by zero"),
+        ("b", "made({'scale': 1}, lambda x, heads, base: x @ heads[0])", "does not run: b.py, line 5: RuntimeError: "),
+        ("c", "made({'scale': 1}, lambda x, heads, base: x[:, 1:])", "own (version 1, c.py, line 3) does not run: "),
+    ):
+        code = text.replace("own", f"own_{name}").replace("BODY", body)
+        Path(f"{name}.py").write_text(f"{code}\n\ndef made(*arguments):\n    {made}")
+        words[3] = f"own_{name}"
+        capsys.readouterr()
+        assert main([*words, "--study", f"{name}.py"]) == 2
+        printed = capsys.readouterr().err
+        assert line.replace("own ", f"own_{name} ") in printed and printed.count("\n") == 1

@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> None:
 
 def _parse(text: str, ladder: "Ladder") -> tuple[str, str, list[str]]:
     """Return model, modulation, and configurations of "DiT-S/2:scale_shift:A,E". UserError if one is unknown."""
-    from ..experiment.ladder import MODULATIONS
+    from ..experiment.parts import find
     from ..system.errors import UserError
 
     parts = text.split(":")
@@ -101,8 +101,7 @@ def _parse(text: str, ladder: "Ladder") -> tuple[str, str, list[str]]:
     model, modulation, configs = parts[0], parts[1], parts[2].split(",")
     try:
         ladder.parse_model(model)
-        if modulation not in MODULATIONS:
-            raise UserError(f"unknown modulation {modulation!r}: must be one of {', '.join(MODULATIONS)}")
+        find("modulation", modulation)
         for config in configs:
             ladder.config(config)
     except UserError as error:

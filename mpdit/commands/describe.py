@@ -46,22 +46,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    import torch
-
     from ..experiment.parse import read_ladder
-    from ..model.dit import build_model
     from ..system.errors import UserError
 
     if args.images < 1:
         raise UserError(f"--images: {args.images}: must be at least 1")
+    ladder = read_ladder(args.configuration)  # before torch is imported, which a study's file may not do
+
+    import torch
+
+    from ..experiment.parts import in_words
+    from ..model.dit import build_model
+
     shape = {"input_size": args.input_size, "in_channels": args.in_channels, "num_classes": args.num_classes}
-    ladder = read_ladder(args.configuration)
     arguments = (*ladder.parse_model(args.model), ladder.config(args.config), args.modulation)
     with torch.device("meta"):
         model = build_model(*arguments, **shape)
     size, tokens = args.input_size, model.position.shape[0]
     print(f"{args.model}, Config {args.config} ({ladder.adds[args.config]}), modulation {args.modulation}")
     print(", ".join(f"{name} {value}" for name, value in vars(model.config).items()))
+    if model.parts:
+        print(f"with {in_words(model.parts)}")
     latents = f"latents {args.in_channels} x {size} x {size}"
     print(f"{latents}, {tokens} tokens of width {model.width}, {args.num_classes} classes\n")
     print_tree(model)

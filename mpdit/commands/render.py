@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     registrations.load()
     names = f"one of {', '.join(ARTIFACTS)}" if ARTIFACTS else "no table or figure is registered"
-    parser.add_argument("artifact", metavar="NAME", choices=ARTIFACTS, help=names)
+    parser.add_argument("artifact", metavar="NAME", help=f"{names}, or what the study registers")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="folder of the aggregated CSVs")
     parser.add_argument(
         "--cost", metavar="CSV", help="default: cost.csv in --data; without either, step times are left empty"
@@ -29,6 +29,9 @@ def main(args: argparse.Namespace) -> None:
     from ..rendering.registry import ARTIFACTS
     from ..system.errors import UserError
 
+    if args.artifact not in ARTIFACTS:
+        known = f"one of {', '.join(ARTIFACTS)}" if ARTIFACTS else "none, since no table or figure is registered"
+        raise UserError(f"NAME: {args.artifact}: must be {known}")
     artifact, output = ARTIFACTS[args.artifact], Path(args.output)
     if output.suffix not in artifact.suffixes:
         raise UserError(f"--output: {output}: a {artifact.kind} ends in {' or '.join(artifact.suffixes)}")

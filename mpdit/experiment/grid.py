@@ -35,6 +35,7 @@ from .records import PlannedRun
 from .run_spec import DataIdentity, Protocol, RunSpec
 from .schema import Block as BlockSection
 from .schema import Sampling, Training
+from .study_file import with_study
 from .tuning import Tuned
 from .tuning_setting import TuningSetting
 
@@ -55,6 +56,7 @@ class Experiment:
         self.scoring, self.tracing, self.execution = parsed.scoring, parsed.tracing, parsed.execution
         self.heldout, self.tuning, self.claims = parsed.heldout, parsed.tuning, parsed.claims
         self.ladder = study_ladder(parsed.configs, parsed.sizes)
+        self.study = parsed.study  # path of the study's Python file, as seen from the working folder
         problems = data_problems(self.data) + scoring_problems(self.scoring)
         models = {name: section.model for name, section in parsed.experiments.items()}
         problems += patch_problems(self.data, models, self.ladder)
@@ -281,10 +283,11 @@ class Experiment:
 def read_experiment(text: str | Path, *, untuned: bool = False) -> Experiment:
     """The study of a command line: a configuration's YAML file, or its JSON itself; `untuned` as in `Experiment`.
 
-    Raises UserError, one line per mistake, each naming the file.
+    Runs the Python file that it names under `study:`. Raises UserError, one line per mistake, each naming the file.
     """
     is_file = not str(text).lstrip().startswith("{")
     values = read_configuration(text) if is_file else load_yaml(str(text), "CONFIGURATION")
+    values = with_study(values, Path(text).parent if is_file else ".")
     try:
         return Experiment(values, untuned=untuned)
     except UserError as error:

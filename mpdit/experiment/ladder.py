@@ -158,22 +158,23 @@ def resolve(config: str | Mapping[str, Any] | Config) -> Config:
     """The Config of a shipped configuration's name, or of a mapping of its fields. UserError names what is wrong."""
     if isinstance(config, str):
         return SHIPPED.config(config)
-    if isinstance(config, Mapping):
-        config = config_of(config)
+    config = config_of(config if isinstance(config, Mapping) else vars(config))
     for field in fields(Config):
-        value = getattr(config, field.name)
         if field.name in parts.KINDS:
-            parts.find(field.name, value)
-        elif field.name in FIXED_CHOICES and value not in FIXED_CHOICES[field.name]:
-            allowed = ", ".join(FIXED_CHOICES[field.name])
-            raise UserError(f"config field {field.name} is {value!r}: must be one of {allowed}")
+            parts.find(field.name, getattr(config, field.name))
     return config
 
 
 def config_of(values: Mapping[str, Any]) -> Config:
-    """The Config of a mapping of every field, those added later may be missing. UserError for keys that are wrong."""
+    """The Config of a mapping of every field, those added later may be missing; its parts need not be registered.
+
+    Raises UserError naming what is wrong.
+    """
     names = [field.name for field in fields(Config)]
     completed = complete("fields", values)
     if sorted(completed) != sorted(names):
         raise UserError(f"config fields {sorted(values)}: must be exactly {', '.join(names)}")
+    for field, allowed in FIXED_CHOICES.items():
+        if completed[field] not in allowed:
+            raise UserError(f"config field {field} is {completed[field]!r}: must be one of {', '.join(allowed)}")
     return Config(**completed)

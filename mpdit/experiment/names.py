@@ -45,9 +45,10 @@ def number(value: float) -> str:
 
 def run_name(
     axes: Mapping[str, Any], fields: Mapping[str, Any], size: Mapping[str, int], data: Mapping[str, Any],
-    training: Mapping[str, Any],
+    training: Mapping[str, Any], parts: Mapping[str, Any],
 ) -> str:  # fmt: skip
-    """The name of a training run: its axes, and a hash of its configuration's fields, its size, data and training.
+    """The name of a training run: its axes, and a hash of its configuration's fields, its size, data and training, and
+    of versions and options of its parts (`parts.identities`).
 
     `steps` is no part of a run's identity: raising it continues the run.
     """
@@ -56,6 +57,7 @@ def run_name(
         "size": dict(size),
         "data": canonical("data", data),
         "training": canonical("training", {key: value for key, value in training.items() if key != "steps"}),
+        **({"parts": dict(parts)} if parts else {}),
     }
     model, lr, seed = axes["model"].replace("/", "-"), f"lr{number(axes['lr'])}", f"seed{axes['seed']}"
     return "-".join((model, axes["config"], axes["modulation"], lr, seed, digest(rest)))

@@ -15,6 +15,7 @@ from .definitions import Definitions, study_ladder
 from .fields import OWN_WORDS, UNKNOWN_NAME, closest, describe
 from .ladder import SHIPPED, Ladder
 from .schema import Configuration, Data
+from .study_file import with_study
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -32,12 +33,14 @@ def parse_configuration(values: object) -> Configuration:
 def read_ladder(text: str | None) -> Ladder:
     """The ladder of a study: of its configuration's YAML file, or of the JSON itself; the shipped one without a study.
 
-    UserError for mistakes in what defines it; the rest of the configuration is not checked.
+    Runs the Python file that the study names. UserError for mistakes in what defines the ladder; the rest of the
+    configuration is not checked.
     """
     if text is None:
         return SHIPPED
     is_file = not text.lstrip().startswith("{")
     values = read_configuration(text) if is_file else load_yaml(text, "CONFIGURATION")
+    values = with_study(values, Path(text).parent if is_file else ".")
     try:
         return _ladder(values)
     except UserError as error:

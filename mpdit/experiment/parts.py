@@ -15,10 +15,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ..system.errors import UserError
+from .study_file import line_of_study, registry
 
 # Names of the package's own parts, by kind. All are at version 1.
 SHIPPED: dict[str, tuple[str, ...]] = {
@@ -58,7 +58,7 @@ class Part:
 
 
 PARTS: dict[str, dict[str, Part]] = {
-    kind: {name: Part(kind, name) for name in names} for kind, names in SHIPPED.items()
+    kind: registry({name: Part(kind, name) for name in names}) for kind, names in SHIPPED.items()
 }
 
 
@@ -70,12 +70,12 @@ def register(kind: str, name: str, *, version: int, **options: Any) -> Callable[
     """Register the decorated factory as the part `name` of a study; called as factory(context, **options).
 
     `version` and options enter the names of runs that use the part, code does not: raise the version when the part
-    computes something else. Raises UserError, one line with file and line, for a name that is taken or is no name, and
-    for a version or options that cannot be stored.
+    computes something else. Raises UserError for a name that is taken or is no name, and for a version or options that
+    cannot be stored.
     """
     frame = sys._getframe(1)
-    source = source_line(frame.f_code.co_filename, frame.f_lineno)
-    where = f"{source}: {kind} {name!r}"
+    source = line_of_study(frame.f_code.co_filename, frame.f_lineno)
+    where = f"{kind} {name!r}"
     if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
         raise UserError(f"{where}: expected a name of letters, digits and underscores")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
@@ -105,13 +105,6 @@ def provide(kind: str, name: str) -> Callable[[Factory], Factory]:
     return add
 
 
-def source_line(file: str, line: int) -> str:
-    """A line of a study's file as messages name it."""
-    path = Path(file)
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f"{shown}, line {line}"
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Looking up
 
@@ -136,10 +129,14 @@ def find(kind: str, name: str) -> Part:
     return PARTS[kind][name]
 
 
+def chosen(fields: Mapping[str, Any], modulation: str) -> dict[str, str]:
+    """The names of the parts, by kind, of a configuration with these fields and of a modulation."""
+    return {**{kind: fields[kind] for kind in KINDS if kind in fields}, "modulation": modulation}
+
+
 def used(fields: Mapping[str, Any], modulation: str) -> dict[str, Part]:
-    """The registered parts, by kind, of a configuration with these fields and of a modulation."""
-    chosen = {**{kind: fields[kind] for kind in KINDS if kind in fields}, "modulation": modulation}
-    return {kind: find(kind, name) for kind, name in chosen.items()}
+    """The same as registered parts. Raises UserError for one that is not registered."""
+    return {kind: find(kind, name) for kind, name in chosen(fields, modulation).items()}
 
 
 def identities(fields: Mapping[str, Any], modulation: str) -> Identity:
@@ -148,18 +145,45 @@ def identities(fields: Mapping[str, Any], modulation: str) -> Identity:
     return {kind: part.identity for kind, part in parts if not (part.is_shipped and part.version == 1)}
 
 
-def require(recorded: Identity) -> None:
-    """Raise UserError, one line, unless the registered parts are those that a run or a model was made with."""
-    for kind, identity in recorded.items():
-        part = find(kind, identity["name"])
-        if part.identity != identity:
-            before, now = (_in_words(values) for values in (identity, part.identity))
+def require_recorded(recorded: Identity, fields: Mapping[str, Any], modulation: str) -> None:
+    """Raise UserError, one line, unless `recorded` has the version of every part that is not the package's own.
+
+    The parts need not be registered.
+    """
+    for kind, name in chosen(fields, modulation).items():
+        if name not in SHIPPED[kind] and kind not in recorded:
             raise UserError(
-                f"{kind} {part.name!r}: made with {before}, but {part.source or 'this package'} has {now}; expected "
-                f"the study.py that it was made with"
+                f"{kind}: expected one of {', '.join(SHIPPED[kind])}, or a part under `parts`, got {name!r}"
+            )
+        if kind in recorded and recorded[kind]["name"] != name:
+            raise UserError(f"parts.{kind}.name: expected {name}, got {recorded[kind]['name']!r}")
+
+
+def require(recorded: Identity, fields: Mapping[str, Any], modulation: str) -> None:
+    """Raise UserError, one line, unless the registered parts are those that a run or a model was made with.
+
+    `recorded` is what `identities` gave when it was made with these fields and this modulation.
+    """
+    for kind, part in used(fields, modulation).items():
+        before = recorded.get(kind, {"name": part.name, "version": 1})
+        if part.identity != before or (kind not in recorded and not part.is_shipped):
+            words = "one of the package's own" if kind not in recorded else _in_words(before)
+            raise UserError(
+                f"{kind} {part.name!r}: made with {words}, but {part.source or 'this package'} has "
+                f"{_in_words(part.identity)}; expected the study.py that it was made with"
             )
 
 
+def in_words(identity: Identity) -> str:
+    """Parts with their versions and where they are registered: `norm rms (version 2, study.py, line 5)`."""
+    sources = {kind: PARTS[kind][part["name"]].source for kind, part in identity.items() if part["name"] in PARTS[kind]}
+    return ", ".join(
+        f"{kind} {part['name']} ({_in_words(part)}, {sources.get(kind) or 'the package itself'})"
+        for kind, part in identity.items()
+    )
+
+
 def _in_words(identity: Mapping[str, Any]) -> str:
-    options = ", ".join(f"{key} {value}" for key, value in identity.get("options", {}).items())
+    values = identity.get("options", {}).items()
+    options = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in values)
     return f"version {identity['version']}{f' and {options}' if options else ''}"

@@ -159,6 +159,7 @@ class TrainedRun(JsonRecord):
     commit: str | None
     versions: dict[str, str | None] = field(default_factory=dict)
     devices: int = 1  # number of them; added after version 0.1, which wrote `4 x NAME` as the device
+    study: str | None = None  # SHA-256 of the study's Python file, where there is one
 
     @classmethod
     def from_json(cls, values: object, source: str) -> "TrainedRun":
@@ -172,7 +173,8 @@ class TrainedRun(JsonRecord):
         return trained
 
     def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key != "devices" or value != 1}
+        later = {"devices": 1, "study": None}
+        return {key: value for key, value in asdict(self).items() if key not in later or value != later[key]}
 
     @property
     def hardware(self) -> str:

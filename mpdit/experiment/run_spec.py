@@ -1,18 +1,21 @@
 """A training run, fully resolved, and a protocol by which images are drawn from it."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
+
+from pydantic import Field
 
 from ..system.errors import UserError
 from ..system.files import read_json
 from .definitions import OwnSize
 from .fields import NULL, Count, OneOf, Positive, Seed, Slug, Text
-from .ladder import MODULATIONS, SHIPPED, Config, Ladder, Size, resolve
+from .ladder import SHIPPED, Config, Ladder, Size, config_of
 from .ladder_fields import MODEL
 from .names import autoencoder_name, canonical, complete, digest, number, run_name
 from .parse import validated
+from .parts import KINDS, Identity, identities, require_recorded
 from .schema import Data, Training
 from .section import Section
 
@@ -21,6 +24,8 @@ RUN_AXES = ("model", "config", "modulation", "lr", "seed")
 TUNED_FOR = (
     "batch_size", "schedule", "warmup_steps", "decay_start", "betas", "label_dropout", "gradient_clip",
 )  # fmt: skip
+
+_AS_REGISTERED: Identity = {}
 
 
 class _DataFile(Section):
@@ -33,6 +38,14 @@ class _DataFile(Section):
     holdout: Annotated[int | None, NULL]
 
 
+class _PartFile(Section):
+    """A part under `parts` in a spec.json."""
+
+    name: Text
+    version: Count
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class _SpecFile(Section):
     """A spec.json before its fields are resolved."""
 
@@ -40,12 +53,13 @@ class _SpecFile(Section):
     fields: dict[str, Any]
     model: Annotated[str, MODEL]
     config: Text
-    modulation: Annotated[str, OneOf(MODULATIONS)]
+    modulation: Text
     lr: Positive
     seed: Seed
     data: _DataFile
     training: dict[str, Any]
     size: OwnSize | None = None
+    parts: dict[Annotated[str, OneOf(KINDS)], _PartFile] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,12 +97,19 @@ class RunSpec:
     fields: Config  # the features that `config` stands for
     earlier_name: str | None = None  # the run's name where it is of version 0.1, which rounded rates in names
     own_size: Size | None = None  # of the model, where the study defines it; None: the shipped one of that name
+    # Versions and options of the parts that are not the package's own, by kind; by default as they are registered now.
+    parts: Identity = field(default_factory=lambda: _AS_REGISTERED, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.parts is _AS_REGISTERED:
+            object.__setattr__(self, "parts", identities(asdict(self.fields), self.modulation))
 
     @cached_property
     def name(self) -> str:
         if self.earlier_name is not None:
             return self.earlier_name
-        return run_name(self.axes, asdict(self.fields), asdict(self.size), asdict(self.data), self.training.to_json())
+        data, training = asdict(self.data), self.training.to_json()
+        return run_name(self.axes, asdict(self.fields), asdict(self.size), data, training, self.parts)
 
     @property
     def size(self) -> Size:
@@ -117,6 +138,7 @@ class RunSpec:
             "data": canonical("data", asdict(self.data)),
             "training": canonical("training", self.training.to_json()),
             **({} if self.own_size is None else {"size": asdict(self.own_size)}),
+            **({"parts": self.parts} if self.parts else {}),
         }
 
     @property
@@ -130,6 +152,7 @@ class RunSpec:
                 "data": canonical("data", asdict(self.data)),
                 "training": {key: value for key, value in self.training.to_json().items() if key in TUNED_FOR},
                 **({} if self.own_size is None else {"size": asdict(self.own_size)}),
+                **({"parts": self.parts} if self.parts else {}),
             }
         )
 
@@ -150,6 +173,9 @@ class RunSpec:
             if missing:
                 raise UserError(f"training.{missing[0]}: missing; expected a spec.json that the workflow wrote")
             training = validated(Training, spec.training, "training", prefix=("training",))
+            config = config_of(spec.fields)
+            parts = {kind: part.model_dump(exclude_defaults=True) for kind, part in spec.parts.items()}
+            require_recorded(parts, spec.fields, spec.modulation)
             run = cls(
                 spec.model,
                 spec.config,
@@ -158,8 +184,9 @@ class RunSpec:
                 spec.seed,
                 DataIdentity(**spec.data.model_dump()),
                 training,
-                resolve(spec.fields),
+                config,
                 own_size=None if spec.size is None else Size(**spec.size.to_json()),
+                parts=parts,
             )
         except UserError as error:
             raise UserError(f"{source}: {str(error).splitlines()[0]}") from None

@@ -222,6 +222,10 @@ class Block(Section):
 class Configuration(Section):
     """A whole configuration file."""
 
+    study: Annotated[Text | None, NULL] = key(
+        None, "Python file of the study, relative to this one, that registers its own parts, features, tables, figures "
+        "and claims; null: none"
+    )  # fmt: skip
     data: Data = key(..., "the pictures")
     training: Annotated[Training, SECTION] = key(Training(), "how runs are trained")
     sampling: Annotated[Sampling, SECTION] = key(Sampling(), "how images are drawn")
@@ -243,7 +247,7 @@ class Configuration(Section):
 
     def with_defaults(self) -> dict[str, Any]:
         """The configuration as JSON has it, with every default but those of keys that blocks override."""
-        values = self.model_dump(mode="json", exclude={"experiments", "configs", "sizes"})
-        own = self.model_dump(mode="json", include={"configs", "sizes"}, exclude_unset=True)
+        values = self.model_dump(mode="json", exclude={"study", "experiments", "configs", "sizes"})
+        own = self.model_dump(mode="json", include={"study", "configs", "sizes"}, exclude_unset=True)
         blocks = {name: block.given() for name, block in self.experiments.items()}
         return {**values, **{name: section for name, section in own.items() if section}, "experiments": blocks}

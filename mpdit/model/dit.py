@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +12,11 @@ from torch.nn import functional as F
 
 from ..experiment.ladder import Config, Size, parse_model, resolve
 from ..experiment.names import canonical
+from ..experiment.parts import Identity, identities, in_words, require
 from ..experiment.run_spec import RunSpec
+from ..experiment.study_file import failure_in_study, load_study
 from ..system.errors import UserError
-from ..system.seeds import generator
+from ..system.seeds import generator, seed_of
 from .blocks import FinalLayer
 from .building import PartContext, build
 from .embeddings import Embedding, TimeEmbedding, position_encoding
@@ -61,10 +64,13 @@ class DiT(
         gate_offset: float,
         norm: str,
         block: str = "dit",
+        parts: Identity | None = None,
     ):
         super().__init__()
         config = resolve(Config(attention, weights, sums, activation, embeddings, pos_center, gate_offset, norm, block))
         _check_shape(depth, width, heads, patch_size, input_size, in_channels, num_classes)
+        if parts is not None:
+            require(parts, asdict(config), modulation)
         self.config, self.modulation = config, modulation
         self.width, self.patch_size, self.input_size = width, patch_size, input_size
         self.in_channels, self.num_classes = in_channels, num_classes
@@ -88,8 +94,31 @@ class DiT(
         self.blocks = nn.ModuleList(build("block", context(index)) for index in range(depth))
         self.final = FinalLayer(context(depth), patch_values)
         self.initialize()
+        self.parts = identities(asdict(config), modulation)
+        if self.parts:
+            _check_parameters(self)
         if isinstance(self._hub_mixin_config, dict):  # what config.json holds
-            self._hub_mixin_config = canonical("fields", self._hub_mixin_config)
+            saved = {key: value for key, value in self._hub_mixin_config.items() if key != "parts"}
+            self._hub_mixin_config = canonical("fields", saved) | ({"parts": self.parts} if self.parts else {})
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, study: str | Path | None = None, **options: Any
+    ) -> "DiT":
+        """The model of a folder or of a repository on the hub; `options` are those of huggingface_hub.
+
+        A model with parts of a study needs the Python file that registers them, `study`. A study.py that lies in the
+        folder is never run on its own. Raises UserError, one line, where a part is unknown or has another version.
+        """
+        if study is not None:
+            load_study(study)
+        model: DiT = super().from_pretrained(pretrained_model_name_or_path, **options)
+        return model
+
+    @classmethod
+    def _from_pretrained(cls, *, parts: Identity | None = None, **options: Any) -> "DiT":
+        model: DiT = super()._from_pretrained(parts=parts or {}, **options)
+        return model
 
     def initialize(self, seed: int | None = None) -> "DiT":
         """Draw new weights: each tensor from its own generator keyed by (seed, name), or all from torch's global one.
@@ -181,15 +210,26 @@ def create_model(
             raise UserError(f"unknown argument {field!r}: must be a field of Config, one of {', '.join(known)}")
     shape = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
     size, patch = parse_model(name)
-    return build_model(size, patch, replace(config, **overrides), modulation, seed, **shape)
+    return build_model(size, patch, replace(config, **overrides), modulation, seed, parts=None, **shape)
 
 
 def build_model(
-    size: Size, patch: int, config: Config, modulation: str, seed: int | None = None, **shape: int
+    size: Size, patch: int, config: Config, modulation: str, seed: int | None = None, *,
+    parts: Identity | None = None, **shape: int,
 ) -> DiT:  # fmt: skip
-    """The model of a size, patch and configuration, shipped or a study's own; the rest as in `create_model`."""
-    arguments = {**asdict(size), **shape, **asdict(config)}
-    model = DiT(patch_size=patch, modulation=modulation, **arguments)
+    """The model of a size, patch and configuration, shipped or a study's own; the rest as in `create_model`.
+
+    `parts` are the versions and options of a study's parts that it must have, as `RunSpec.parts` records them; None:
+    those that are registered.
+    """
+    arguments = {**asdict(size), **shape, "patch_size": patch, "modulation": modulation, "parts": parts}
+    arguments |= asdict(config)
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:  # of the parameters that parts of a study draw
+            torch.default_generator.manual_seed(seed_of(seed, "init"))
+        model = DiT(**arguments)
+    if model.parts:
+        _check_shapes(arguments)
     return model if seed is None else model.initialize(seed)
 
 
@@ -205,6 +245,7 @@ def model_of_run(run: RunSpec, shape: Sequence[int], num_classes: int) -> DiT:
         input_size=size,
         in_channels=channels,
         num_classes=num_classes,
+        parts=run.parts,
     )
 
 
@@ -230,3 +271,27 @@ def _check_modulation(modulation: Modulation, name: str, width: int) -> None:
             )
     if width % 4:
         raise UserError(f"width is {width}: must be divisible by 4 for the position encoding")
+
+
+def _check_parameters(model: DiT) -> None:
+    """Raise UserError unless all of the model's state is parameters, each under one name: what snapshots hold."""
+    names = {name for name, _ in model.named_parameters()}
+    extra = sorted(model.state_dict().keys() - names)
+    if extra:
+        raise UserError(
+            f"{extra[0]}: not a parameter of its own, in a model with {in_words(model.parts)}; expected buffers with "
+            f"persistent=False, and modules of its own for each block"
+        )
+
+
+def _check_shapes(arguments: dict[str, Any]) -> None:
+    """Raise UserError unless a model with parts of a study runs, on the meta device, where only shapes are computed."""
+    with torch.device("meta"), torch.no_grad():
+        model = DiT(**arguments)
+        x = torch.empty(2, model.in_channels, model.input_size, model.input_size)
+        index = torch.zeros(2, dtype=torch.int64)
+        try:
+            model(x, index, index)
+        except Exception as error:
+            problem = failure_in_study(error) or f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            raise UserError(f"a model with {in_words(model.parts)} does not run: {problem}") from error

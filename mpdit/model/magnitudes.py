@@ -56,6 +56,8 @@ def probes(model: DiT) -> Iterator[Magnitudes]:
     hooks = [blocks[0].register_forward_pre_hook(_input_hook(magnitudes, -1, "residual"))]
     for i, block in enumerate(blocks):
         hooks.append(block.register_forward_hook(_output_hook(magnitudes, i, "residual")))
+        if not isinstance(block, Block):  # of a study, with sites of its own
+            continue
         hooks.append(block.modulation.register_forward_hook(_angle_hook(magnitudes, i, block)))
         for name in ("attention", "mlp"):
             layer = getattr(block, name)
@@ -118,8 +120,12 @@ def gains(model: DiT) -> dict[tuple[int, str], float]:
     by_head: dict[tuple[int, str], float] = {}
     for path, module in model.named_modules():
         if isinstance(module, ZeroLinear) and module.gain is not None:
-            block, _ = _locate(model, path)
-            names = FINAL_HEADS[path] if path in FINAL_HEADS else blocks[block].head_names
+            block, site = _locate(model, path)
+            names: Sequence[str] = [f"{site}.{index}" for index in range(len(module.gain))]  # of a study's part
+            if path in FINAL_HEADS:
+                names = FINAL_HEADS[path]
+            elif site == "modulation" and isinstance(blocks[block], Block):
+                names = blocks[block].head_names
             by_head.update({(block, name): gain for name, gain in zip(names, module.gain.tolist(), strict=True)})
     return by_head
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from ..experiment.columns import AGGREGATES, HELDOUT_AGGREGATES
 from ..experiment.published import published_setting
+from ..experiment.study_file import registry
 from ..system.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Artifact:
         return (".csv", ".md", ".tex") if self.kind == "table" else (".pdf", ".png")
 
 
-ARTIFACTS: dict[str, Artifact] = {}
+ARTIFACTS: dict[str, Artifact] = registry({})
 
 
 def table(
@@ -162,7 +163,7 @@ class Claim:
     reason: str = ""  # for the choice of bounds
 
 
-CLAIMS: dict[str, Claim] = {}
+CLAIMS: dict[str, Claim] = registry({})
 
 
 def claim(
@@ -210,5 +211,5 @@ Item = TypeVar("Item", Artifact, Claim)
 
 def _add(registered: dict[str, Item], item: Item) -> None:
     if item.name in registered:
-        raise ValueError(f"{item.name}: registered twice: each table, figure and claim needs a name of its own")
+        raise UserError(f"{item.name}: registered twice: each table, figure and claim needs a name of its own")
     registered[item.name] = item

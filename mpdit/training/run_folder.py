@@ -25,6 +25,7 @@ from ..experiment.run_files import (
     TRAINING_TABLE,
 )
 from ..experiment.run_spec import RunSpec
+from ..experiment.study_file import study_hash
 from ..system.console import duration
 from ..system.device import device_name, peak_memory
 from ..system.errors import UserError
@@ -251,6 +252,7 @@ class RunFolder:
             threads=torch.get_num_threads(),
             commit=commit(),
             versions=versions(),
+            study=study_hash(),
             devices=trainer.ranks.world,
         )
         for name in (OUTCOME, TRAINED):

@@ -43,7 +43,7 @@ def test_each_variant_has_a_row_with_its_step_time(run):
     ("options", "message"),
     [
         (["--variants", "DiT-Nano/2:scale_shift:A,F"], "--variants: DiT-Nano/2:scale_shift:A,F: unknown config"),
-        (["--variants", "DiT-Nano/2:twist:A"], "twist:A: unknown modulation 'twist': must be one of scale, shift"),
+        (["--variants", "DiT-Nano/2:twist:A"], "twist:A: modulation 'twist': expected one of scale, shift"),
         (["--variants", "DiT-Nano/2:A"], "--variants: DiT-Nano/2:A: must be MODEL:MODULATION:CONFIGS"),
         (["--rounds", "5"], "--rounds: 5: must be at least 6"),
         (["--variants", "DiT-Nano/2:scale:A", "DiT-Q/2:scale:A"], "unknown model 'DiT-Q/2'"),

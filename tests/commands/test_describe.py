@@ -1,6 +1,8 @@
 """`mpdit describe` prints what the model is."""
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,8 @@ from mpdit import create_model
 from mpdit.__main__ import main
 from mpdit.commands.describe import CORRELATIONS, magnitudes
 from mpdit.model.flops import flops
+
+STUDY = Path(__file__).parents[2] / "docs/how-to/study.py"
 
 
 def describe(capsys, *arguments: str) -> list[str]:
@@ -68,3 +72,17 @@ def test_a_mistake_is_reported_in_one_line(capsys, arguments, message):
     assert error.startswith("mpdit describe: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_parts_of_a_study_are_described_with_their_versions(registries, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(STUDY, "study.py")
+    own = "configs: {E-own: {extends: E, adds: SwiGLU, activation: swiglu, block: registers}}\nstudy: study.py\n"
+    Path("config.yaml").write_text(own)
+    assert main(["describe", "DiT-Nano/4", "--configuration", "config.yaml", "--config", "E-own", "--images", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "Config E-own (SwiGLU)" in printed
+    assert (
+        "with activation swiglu (version 1 and hidden 2.66667, study.py, line 6), block registers (version 1" in printed
+    )
+    assert "registers" in printed and "residual" in printed

@@ -7,13 +7,8 @@ from mpdit.experiment.ladder import LADDER, choices, resolve
 from mpdit.model import dit  # noqa: F401  # provides the factories of the package's own parts
 from mpdit.system.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("registries")
 FIELDS = vars(LADDER["E"])
-
-
-@pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    """A copy of the registry, to register in."""
-    monkeypatch.setattr(parts, "PARTS", {kind: dict(found) for kind, found in parts.PARTS.items()})
 
 
 def test_every_part_of_the_package_has_a_factory():
@@ -39,10 +34,9 @@ def test_a_registered_part_is_a_choice_and_resolves():
         ("new", {"version": 1, "slope": float("nan")}, "options: expected numbers, texts, lists and mappings"),
     ],
 )
-def test_what_cannot_be_registered_is_named_with_its_line(name, options, problem):
+def test_what_cannot_be_registered_is_refused_in_one_line(name, options, problem):
     with pytest.raises(UserError) as error:
         parts.register("activation", name, **options)
-    assert str(error.value).startswith("tests/experiment/test_parts.py, line ") or __file__ in str(error.value)
     assert problem in str(error.value) and "\n" not in str(error.value)
 
 
@@ -68,16 +62,43 @@ def test_version_and_options_of_other_parts_enter_names():
 @pytest.mark.parametrize(
     ("recorded", "problem"),
     [
-        ({"name": "rms", "version": 2}, "norm 'rms': made with version 2, but .*test_parts.py, line .* has version 1"),
         (
-            {"name": "rms", "version": 1, "options": {"eps": 1e-4}},
+            {"norm": {"name": "rms", "version": 2}},
+            "norm 'rms': made with version 2, but .*test_parts.py, line .* has version 1",
+        ),
+        (
+            {"norm": {"name": "rms", "version": 1, "options": {"eps": 1e-4}}},
             "made with version 1 and eps 0.0001, but .* has version 1;",
         ),
-        ({"name": "rms2", "version": 1}, r"norm 'rms2': expected one of layer, none, rms; .*\(--study FILE, or study="),
+        ({}, "norm 'rms': made with one of the package's own, but .*test_parts.py, line .* has version 1"),
     ],
 )
 def test_a_run_needs_the_parts_that_it_was_made_with(recorded, problem):
     parts.register("norm", "rms", version=1)(lambda context: None)
-    parts.require({"norm": {"name": "rms", "version": 1}})
+    fields = {**FIELDS, "norm": "rms"}
+    parts.require({"norm": {"name": "rms", "version": 1}}, fields, "scale")
     with pytest.raises(UserError, match=problem):
-        parts.require({"norm": recorded})
+        parts.require(recorded, fields, "scale")
+
+
+def test_an_unknown_part_tells_how_to_name_the_study():
+    with pytest.raises(UserError) as error:
+        parts.require({}, {**FIELDS, "norm": "rms"}, "scale")
+    assert str(error.value) == (
+        "norm 'rms': expected one of layer, none; a part of your own needs the study.py that registers it "
+        "(--study FILE, or study=FILE in Python)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("recorded", "problem"),
+    [
+        ({}, "norm: expected one of layer, none, or a part under `parts`, got 'rms'"),
+        ({"norm": {"name": "rms2", "version": 1}}, "parts.norm.name: expected rms, got 'rms2'"),
+    ],
+)
+def test_a_record_that_does_not_cover_the_fields_is_refused(recorded, problem):
+    parts.require_recorded({"norm": {"name": "rms", "version": 7}}, {**FIELDS, "norm": "rms"}, "scale")
+    with pytest.raises(UserError) as error:
+        parts.require_recorded(recorded, {**FIELDS, "norm": "rms"}, "scale")
+    assert str(error.value) == problem

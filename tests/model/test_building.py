@@ -11,6 +11,8 @@ from mpdit.model.blocks import Block
 from mpdit.model.layers import Activation, Sums, gated_sum, layer_norm
 from mpdit.model.modulation import Modulation
 
+pytestmark = pytest.mark.usefixtures("registries")
+
 OWN = {
     "activation": lambda context: Activation(torch.tanh),
     "norm": lambda context: lambda x: 2 * layer_norm(x),
@@ -25,12 +27,6 @@ class Twice(Block):
 
     def forward(self, x, condition):
         return super().forward(super().forward(x, condition), condition)
-
-
-@pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    """A copy of the registry, to register in."""
-    monkeypatch.setattr(parts, "PARTS", {kind: dict(found) for kind, found in parts.PARTS.items()})
 
 
 @pytest.mark.parametrize("kind", OWN)

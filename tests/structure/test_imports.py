@@ -8,8 +8,8 @@ import pytest
 from helpers.source_tree import ROOT, imports_within_package, module_files
 
 FLOORS = [  # from the top; a package imports from itself and from those below it
-    "commands", "registrations", "paper", "rendering", "planning", "results", "evaluation", "training", "data", "model",
-    "experiment", "system",
+    "commands", "registrations", "paper", "study", "rendering", "planning", "results", "evaluation", "training",
+    "data", "model", "experiment", "system",
 ]  # fmt: skip
 FACADE = {
     "mpdit",
@@ -17,7 +17,7 @@ FACADE = {
     "mpdit.pipeline",
 }  # entry points; nothing below imports more of them than a version
 HEAVY = ("torch", "matplotlib", "pandas", "numpy", "scipy", "PIL")
-LIGHT = ("system", "experiment", "results", "planning", "rendering", "paper")
+LIGHT = ("system", "experiment", "results", "planning", "rendering", "study", "paper")
 TORCH_FLOORS = ("evaluation", "training", "data", "model")
 WITH_TORCH = {"mpdit.system.device", "mpdit.system.seeds"}
 

@@ -93,4 +93,4 @@ rule cost:
         measured=options(experiment.measured()),
     shell:
         ON_GPU + " cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution.device}"
-        " {COMPILE} --output {output} --log {log}"
+        " {COMPILE} --output {output} {STUDY_FILE} --log {log}"

@@ -6,16 +6,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from mpdit import registrations
 from mpdit.experiment import Experiment
+from mpdit.experiment.study_file import study_hash
 from mpdit.rendering.registry import require_claims
 from mpdit.results.finished_runs import finished_runs, measured, sampled, traced
 from mpdit.system.errors import UserError
 
-registrations.load()
-
 try:
-    experiment = Experiment(config, untuned=True)
+    experiment = Experiment(STUDY_CONFIGURATION, untuned=True)
     require_claims(experiment.claims.primary)
     searches = experiment.tuning_settings() if experiment.heldout_name else []
 except UserError as error:  # one line per mistake, no traceback
@@ -43,6 +41,10 @@ def options(values):
 # Each job prints to the terminal as it goes, and `--log` writes the same to the rule's `log:`, which Snakemake shows of
 # jobs that failed (`show-failed-logs`). Nothing is piped: a pipe would stand between training and its signals.
 MPDIT = f"{shlex.quote(sys.executable)} -m mpdit"
+# The Python file of the study, for jobs that build models, compute features or draw. It is no input and no param but of
+# drawing, so that an edit of it draws again and trains nothing; versions of parts are in the names of runs.
+STUDY_FILE = options({"study": experiment.study})
+DRAWN_BY = {"study": study_hash()} if experiment.study else {}
 # Jobs on a GPU ask for `gpu`: a scheduler's executor requests it, and `--resources gpu=4` counts it. Then, too, each job
 # is handed GPUs of its own.
 GPU = int(experiment.execution.device != "cpu")

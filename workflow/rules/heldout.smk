@@ -56,4 +56,4 @@ if experiment.heldout_name:
         shell:
             ON_GPU + " heldout $(dirname {input.trained}) --latents $(dirname {input.latents})"
             " --heldout $(dirname {input.heldout}) {params.measured} --device {experiment.execution.device}"
-            " --output {output[0]} --log {log}"
+            " --output {output[0]} {STUDY_FILE} --log {log}"

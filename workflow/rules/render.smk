@@ -1,5 +1,7 @@
 # CSVs -> the registered tables and figures, and the report that contains them all.
 
+import os
+
 from mpdit.rendering.registry import ARTIFACTS, goals
 
 BLOCK = goals(experiment.blocks, AGGREGATES)  # name of each artifact: the block that it is made from; None: all runs
@@ -38,7 +40,7 @@ def caption(wildcards):
 
 RENDER = (
     "{MPDIT} render {wildcards.name} --data $(dirname {input.data[0]}) --cost results/cost.csv --runs results/runs"
-    " --output {output[0]} --log {log}"
+    " --output {output[0]} {STUDY_FILE} --log {log}"
 )
 
 
@@ -57,6 +59,7 @@ rule table:
     wildcard_constraints:
         name=one_of(TABLES),
     params:
+        **DRAWN_BY,
         caption=caption,
     shell:
         RENDER
@@ -73,6 +76,7 @@ rule figure:
     wildcard_constraints:
         name=one_of(FIGURES),
     params:
+        **DRAWN_BY,
         caption=caption,
     shell:
         RENDER
@@ -94,7 +98,8 @@ rule configuration:
         from mpdit.system.files import write_text
         from mpdit.rendering.report import dump
 
-        write_text(output[0], dump(params.configuration))
+        moved = {"study": os.path.relpath(experiment.study, "results")} if experiment.study else {}
+        write_text(output[0], dump({**params.configuration, **moved}))
 
 
 rule report:

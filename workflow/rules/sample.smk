@@ -24,4 +24,4 @@ rule sample:
     shell:
         ON_GPU + " sample $(dirname {input.trained}) --latents $(dirname {input.latents}) {params.protocol}"
         " --batch-size {experiment.execution.sampling_batch} --device {experiment.execution.device}"
-        " --output $(dirname {output.samples}) --log {log}"
+        " --output $(dirname {output.samples}) {STUDY_FILE} --log {log}"

@@ -20,7 +20,7 @@ rule reference:
         gpu=GPU,
     shell:
         ON_GPU + " reference {DATA} {AGAINST} --features {FEATURES} {WEIGHTS} --count {wildcards.sample_count}"
-        " --device {experiment.execution.device} --output {output} --log {log}"
+        " --device {experiment.execution.device} --output {output} {STUDY_FILE} --log {log}"
 
 
 rule score:
@@ -36,4 +36,4 @@ rule score:
         gpu=GPU,
     shell:
         ON_GPU + " score {input.samples} --reference {input.reference} {WEIGHTS}"
-        " --device {experiment.execution.device} --output {output} --log {log}"
+        " --device {experiment.execution.device} --output {output} {STUDY_FILE} --log {log}"

@@ -19,4 +19,4 @@ rule trace:
         gpu=GPU,
     shell:
         ON_GPU + " trace $(dirname {input.trained}) --latents $(dirname {input.latents}) {TRACING}"
-        " --device {experiment.execution.device} --output {output} --log {log}"
+        " --device {experiment.execution.device} --output {output} {STUDY_FILE} --log {log}"

@@ -62,7 +62,7 @@ rule train:
         gpu=GPUS,
     shell:
         ON_GPU + " train {input.spec} --latents $(dirname {input.latents}) --output {output} {EXECUTION} {COMPILE}"
-        " --log {log}"
+        " {STUDY_FILE} --log {log}"
 
 
 if Path(LATENTS).exists():
