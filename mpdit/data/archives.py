@@ -26,8 +26,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..system.errors import UserError
-from .class_folders import is_picture, is_visible, list_by_class, strip_enclosing_folders
+from ..system.errors import UserError, one_line
+from .class_folders import is_picture, is_visible, list_by_class, name_in_archive, strip_enclosing_folders
 from .folders import pictures_beneath
 from .listing import DamagedPicture, PictureListing, check_size
 
@@ -150,14 +150,15 @@ def list_zip(path: str, labeled: bool, _follow_links: bool) -> PictureListing:
         ) from None
     names, members = [], array("q")
     for info in infos:
-        if is_picture(info.filename):
+        name = name_in_archive(info.filename)
+        if is_picture(name):
             if info.flag_bits & 1:
-                raise UserError(f"{path}: {info.filename}: encrypted; pictures must be readable without a password")
+                raise UserError(f"{path}: {one_line(name)}: encrypted; pictures must be readable without a password")
             if stat.S_ISLNK(info.external_attr >> 16):  # where archives made on Unix hold the mode
-                raise UserError(f"{path}: {info.filename}: a link; expected a regular file (zip without --symlinks)")
-            names.append(info.filename)
+                raise UserError(f"{path}: {one_line(name)}: a link; expected a regular file (zip without --symlinks)")
+            names.append(name)
             members.extend((info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type))
-    folders = [info.filename for info in infos if info.is_dir()]
+    folders = [name_in_archive(info.filename) for info in infos if info.is_dir()]
     del archive, infos  # several times as large as what is kept of them
     names, folders = strip_enclosing_folders(names, folders)
     return list_by_class(path, labeled, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 5))
@@ -184,7 +185,7 @@ def list_tar(path: str, labeled: bool, _follow_links: bool) -> PictureListing:
                     "pictures can be read in place: decompress or unpack it"
                 )
         for member in _scan_tar(file, path, 0, os.fstat(file.fileno()).st_size):
-            name = member.name.removeprefix("./")
+            name = name_in_archive(member.name)
             if member.isdir():
                 folders.append(f"{name}/")
             elif name.endswith(".tar") and is_visible(name):
@@ -194,16 +195,17 @@ def list_tar(path: str, labeled: bool, _follow_links: bool) -> PictureListing:
                 members.extend(_extent(member, path))
         if inner_tars and names:
             raise UserError(
-                f"data.path: {path}: holds both {inner_tars[0][0]} and {names[0]}; expected only tars or only pictures"
+                f"data.path: {path}: holds both {one_line(inner_tars[0][0])} and {one_line(names[0])}; expected only "
+                "tars or only pictures"
             )
         for tar, start, size in inner_tars:
             class_name = posixpath.basename(tar).removesuffix(".tar")
             folders.append(class_name)
-            for member in _scan_tar(file, f"{path}: {tar}", start, start + size):
-                name = f"{class_name}/{member.name.removeprefix('./')}"
+            for member in _scan_tar(file, f"{path}: {one_line(tar)}", start, start + size):
+                name = f"{class_name}/{name_in_archive(member.name)}"
                 if is_picture(name) and not member.isdir():
                     names.append(name)
-                    members.extend(_extent(member, f"{path}: {tar}"))
+                    members.extend(_extent(member, f"{path}: {one_line(tar)}"))
     if not inner_tars:
         names, folders = strip_enclosing_folders(names, folders)
     return list_by_class(path, labeled, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 2))
@@ -236,6 +238,7 @@ def _extent(member: tarfile.TarInfo, where: str) -> tuple[int, int]:
     """Offset and size of a member's content. Raises UserError, naming `where`, for a link or a sparse file."""
     if not member.isreg() or member.issparse():
         raise UserError(
-            f"{where}: {member.name}: a link or a sparse file; expected a regular file (tar --hard-dereference)"
+            f"{where}: {one_line(member.name)}: a link or a sparse file; expected a regular file "
+            "(tar --hard-dereference)"
         )
     return member.offset_data, member.size

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..system.errors import UserError
+from ..system.errors import UserError, one_line
 from .listing import PackedStrings, PictureListing
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -25,6 +25,13 @@ def is_picture(name: str) -> bool:
 def is_visible(name: str) -> bool:
     """Whether no part of a path is hidden, nor one of the folders that macOS adds to archives."""
     return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
+def name_in_archive(name: str) -> str:
+    """The name of an archive's member as unpacking takes it: relative, without the `./` that some tools begin with."""
+    while name.startswith(("/", "./")):
+        name = name.removeprefix("/").removeprefix("./")
+    return name
 
 
 def strip_enclosing_folders(names: list[str], folders: list[str]) -> tuple[list[str], list[str]]:
@@ -45,10 +52,14 @@ def list_by_class(
 
     `folders` are class folders, also those without pictures; `locations` has one row per picture. Unless `labeled`, all
     pictures belong to one class. Raises UserError, naming `path`, for a source without pictures, a name that appears
-    twice, and, where `labeled`, for a picture outside of class folders or a class without pictures.
+    twice or has a line break, and, where `labeled`, for a picture outside of class folders or a class without pictures.
     """
     if not names:
         raise UserError(f"{path}: no pictures found; expected CLASS/PICTURE with a suffix of {' '.join(SUFFIXES)}")
+    folders = list(folders)
+    for name in (*names, *folders):
+        if "\n" in name:  # which no message, manifest or table could show in one line
+            raise UserError(f"{path}: {one_line(name)}: a line break in its name; rename it")
     if labeled:
         classes, labels = _classes(path, names, folders)
     else:

@@ -7,7 +7,7 @@ twice.
 
 import os
 
-from ..system.errors import UserError
+from ..system.errors import UserError, one_line
 from .class_folders import is_picture, is_visible
 
 
@@ -32,14 +32,16 @@ def pictures_beneath(root: str, follow_links: bool) -> tuple[list[str], list[str
                     check_link(root, name, follow_links)
                 is_folder, is_file = entry.is_dir(), entry.is_file()
             except OSError as error:
-                raise UserError(f"{root}: {name}: cannot be read ({error.strerror})") from None
+                raise UserError(f"{root}: {one_line(name)}: cannot be read ({error.strerror})") from None
             if is_folder:
                 waiting.append(f"{name}/")
                 if not prefix:
                     folders.append(name)
             elif is_picture(name):
                 if not is_file:
-                    raise UserError(f"{root}: {name}: not a regular file; remove it, or put a picture in its place")
+                    raise UserError(
+                        f"{root}: {one_line(name)}: not a regular file; remove it, or put a picture in its place"
+                    )
                 pictures.append(name)
     return pictures, folders
 
@@ -48,12 +50,15 @@ def check_link(root: str, name: str, follow_links: bool) -> None:
     """Raise UserError for a link in the folder `root` that leads nowhere or, unless `follow_links`, out of it."""
     target = os.path.realpath(os.path.join(root, name))
     if not os.path.exists(target):
-        raise UserError(f"{root}: {name}: a link that leads nowhere ({target}); remove it, or restore what it led to")
+        raise UserError(
+            f"{root}: {one_line(name)}: a link that leads nowhere ({one_line(target)}); remove it, or restore what it "
+            "led to"
+        )
     real_root = os.path.realpath(root)
     if not follow_links and os.path.commonpath([real_root, target]) != real_root:
         raise UserError(
-            f"{root}: {name}: a link that leads out of this folder, to {target}; if that is meant, set data.links: "
-            "follow"
+            f"{root}: {one_line(name)}: a link that leads out of this folder, to {one_line(target)}; if that is meant, "
+            "set data.links: follow"
         )
 
 
@@ -65,11 +70,11 @@ def _entries(root: str, prefix: str, listed: dict[tuple[int, int], str]) -> list
         with os.scandir(folder) as entries:
             found = list(entries)
     except OSError as error:
-        raise UserError(f"data.path: {folder}: cannot be listed ({error.strerror})") from None
+        raise UserError(f"data.path: {one_line(folder)}: cannot be listed ({error.strerror})") from None
     earlier = listed.setdefault((state.st_dev, state.st_ino), prefix)
     if earlier != prefix:
         raise UserError(
-            f"{root}: {prefix.rstrip('/')}: the same folder as {earlier.rstrip('/') or 'the one it is in'}; "
+            f"{root}: {one_line(prefix[:-1])}: the same folder as {one_line(earlier[:-1]) or 'the one it is in'}; "
             "remove the link, which leads to pictures that are listed already"
         )
     return found

@@ -7,6 +7,7 @@ sampled from its posterior. Models see *whitened* values: raw, minus the channel
 deviation over the mixture of posteriors.
 """
 
+import math
 from functools import cached_property
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class Latents:
         self._mean = self._open(MEAN, dtype, (self.count, *self.shape))
         self._std = self._open(STD, dtype, (self.count, *self.shape)) if self.manifest.posterior else None
         self._labels = self._open(LABELS, "int64", (self.count,))
+        self._check_statistics()
         self._autoencoder: Autoencoder | None = None
 
     @cached_property
@@ -67,7 +69,13 @@ class Latents:
 
     @cached_property
     def labels(self) -> np.memmap:
-        return self._intact(LABELS, self._labels)
+        labels = self._intact(LABELS, self._labels)
+        if self.count and not 0 <= labels.min() <= labels.max() < self.num_classes:
+            raise UserError(
+                f"{self.folder / LABELS}: labels are {labels.min()} to {labels.max()}; expected 0 to "
+                f"{self.num_classes - 1}; encode again"
+            )
+        return labels
 
     def _intact(self, name: str, array: np.memmap) -> np.memmap:
         """The array, once its file has been compared with its seal."""
@@ -78,13 +86,24 @@ class Latents:
     def _open(self, name: str, dtype: str, shape: tuple[int, ...]) -> np.memmap:
         path = self.folder / name
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            problem = getattr(error, "strerror", None) or error
+            array = np.lib.format.open_memmap(path, mode="r")
+        except Exception as error:  # numpy raises nearly anything on a damaged header
+            problem = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
             raise UserError(f"{path}: {problem}; expected the array that `mpdit encode` wrote") from None
-        if array.dtype != np.dtype(dtype) or array.shape != shape:
+        if str(array.dtype) != dtype or array.shape != shape:
             raise UserError(f"{path}: holds {array.dtype} {array.shape}, but manifest.json says {dtype} {shape}")
         return array
+
+    def _check_statistics(self) -> None:
+        """Raise UserError for statistics that nothing can be whitened with."""
+        for name, smallest in (("channel_mean", -math.inf), ("channel_std", 0)):
+            values = getattr(self.manifest, name)
+            if len(values) != self.shape[0] or not all(smallest < value < math.inf for value in values):
+                above = "" if smallest else " above 0"
+                raise UserError(
+                    f"{self.folder / MANIFEST}: {name}: expected a finite number{above} for each of {self.shape[0]} "
+                    f"channels, got {list(values)}; encode again"
+                )
 
     def whitening(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         """(offset, scale), each (C, 1, 1) float32: whitened = (raw - offset) / scale."""

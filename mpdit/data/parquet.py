@@ -221,8 +221,8 @@ def _class_names(opened: ParquetFile, file: str) -> list[str] | None:
         raise UserError(f"{file}: its `huggingface` metadata does not describe the column label") from None
     if names is None:
         return None
-    if not isinstance(names, list) or len(set(names)) != len(names):
-        raise UserError(f"{file}: the class names in its metadata must be a list of different names")
+    if not isinstance(names, list) or len(set(map(str, names))) != len(names) or "\n" in "".join(map(str, names)):
+        raise UserError(f"{file}: the class names in its metadata must be a list of different names of one line")
     return names
 
 

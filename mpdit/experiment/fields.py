@@ -5,7 +5,7 @@ Everything else is strict: `true` is no number. A constraint (`Field(ge=1)`) sta
 `Annotated`, so that it applies to the converted value and appears in the JSON Schema.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +16,7 @@ NULLS = ("null", "none", "None")  # text that stands for null, as `--config` pas
 SLUG = r"^[\w.]+$"  # names that enter file names: letters, digits, underscores and dots
 LONGEST_NAME = 180  # bytes of such a name: files named after it have up to 70 more, of the 255 that there may be
 LARGEST = 2**53  # of whole numbers: larger ones are not exact in CSVs and JavaScript
+LONGEST_VALUE = 60  # characters of a wrong value that a message repeats
 OWN_WORDS = "own_words"  # type of the errors whose message is what was expected
 UNKNOWN_NAME = "unknown_name"  # likewise, of a name that is not among those that there are
 
@@ -229,3 +230,31 @@ def closest(key: object, allowed: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(str(key), list(allowed), n=1)), None)
+
+
+def shown(value: object) -> str:
+    """The value as a message repeats it; no more is built of one that aliases of YAML make huge or endless."""
+    text, value = "", list(value) if isinstance(value, tuple) else value
+    for piece in _representation(value):
+        text += piece
+        if len(text) > LONGEST_VALUE:
+            break
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+
+
+def _representation(value: object) -> Iterator[str]:
+    """The pieces of `repr(value)`."""
+    if isinstance(value, list):
+        yield "["
+        for index, item in enumerate(value):
+            yield ", " if index else ""
+            yield from _representation(item)
+        yield "]"
+    elif isinstance(value, dict):
+        yield "{"
+        for index, (key, item) in enumerate(value.items()):
+            yield f"{', ' if index else ''}{key!r}: "
+            yield from _representation(item)
+        yield "}"
+    else:
+        yield repr(value)

@@ -28,7 +28,7 @@ from .columns import AGGREGATES, HELDOUT_AGGREGATES
 from .definitions import study_ladder
 from .ladder import MODELS
 from .names import autoencoder_name, digest
-from .parse import in_file, load_yaml, parse_configuration, raise_problems, read_configuration
+from .parse import in_file, parse_configuration, raise_problems, read_configuration
 from .published import is_published
 from .rates import Setting, how_tuned, read_rates, setting_of
 from .records import PlannedRun
@@ -38,6 +38,7 @@ from .schema import Sampling, Training
 from .study_file import with_study
 from .tuning import Tuned
 from .tuning_setting import TuningSetting
+from .yaml_text import load_yaml
 
 SectionType = TypeVar("SectionType", Training, Sampling)
 

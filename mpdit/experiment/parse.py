@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
@@ -12,15 +11,15 @@ from ..system.errors import UserError
 from ..system.files import read_json
 from .checks import data_problems
 from .definitions import Definitions, study_ladder
-from .fields import OWN_WORDS, UNKNOWN_NAME, closest, describe
+from .fields import OWN_WORDS, UNKNOWN_NAME, closest, describe, shown
 from .ladder import SHIPPED, Ladder
 from .schema import Configuration, Data
 from .study_file import with_study
+from .yaml_text import load_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-LONGEST_VALUE = 60  # characters of a wrong value that a message repeats
 Location = tuple[int | str, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -105,43 +104,8 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
     values = load_yaml(text, str(path))
     if not isinstance(values, dict):
         keys = ", ".join(Configuration.model_fields)
-        raise UserError(f"{path}: expected a mapping with keys from {keys}, got {_shown(values)}")
+        raise UserError(f"{path}: expected a mapping with keys from {keys}, got {shown(values)}")
     return values
-
-
-def load_yaml(text: str, source: str) -> Any:
-    """The value of YAML text; `source` names it in messages."""
-    import yaml
-
-    try:
-        return yaml.load(text, Loader=_loader())
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{source}: {line}{error.problem or 'not valid YAML'}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
-
-
-@cache
-def _loader() -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """PyYAML's safe loader, except that a key given twice is an error instead of the last one winning."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            first_lines: dict[str, int] = {}
-            for key_node, _ in node.value:
-                if key_node.tag == "tag:yaml.org,2002:merge":
-                    continue
-                key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-                if str(key) in first_lines:
-                    problem = f"key {key!r} appears twice, first in line {first_lines[str(key)]}"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-                first_lines[str(key)] = line
-            return super().construct_mapping(node, deep)
-
-    return Loader
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -167,7 +131,7 @@ def validated(model: type[Model], values: object, name: str, prefix: Location = 
     """
     if not isinstance(values, Mapping):
         keys = ", ".join(model.model_fields)
-        raise UserError(f"{name}: expected a mapping with keys from {keys}, got {_shown(values)}")
+        raise UserError(f"{name}: expected a mapping with keys from {keys}, got {shown(values)}")
     try:
         return model.model_validate(dict(values), context=ladder)
     except ValidationError as error:
@@ -206,8 +170,8 @@ def _message(details: "ErrorDetails", schema: Mapping[str, Any], values: object,
         case "missing" if value is None:
             return f"{where}: missing; expected {describe(node, schema.get('$defs'))}"
         case own if own in (OWN_WORDS, UNKNOWN_NAME):
-            return f"{where}: expected {details['msg']}, got {_shown(value)}"
-    return f"{where}: expected {describe(node, schema.get('$defs'))}, got {_shown(value)}"
+            return f"{where}: expected {details['msg']}, got {shown(value)}"
+    return f"{where}: expected {describe(node, schema.get('$defs'))}, got {shown(value)}"
 
 
 def _wrong_key(details: "ErrorDetails", schema: Mapping[str, Any], place: "_Place") -> str:
@@ -223,7 +187,7 @@ def _wrong_key(details: "ErrorDetails", schema: Mapping[str, Any], place: "_Plac
     if allowed:
         return _unknown_key(where, key, allowed)
     expected = details["msg"] if details["type"] == OWN_WORDS else "a name of letters, digits, underscores and dots"
-    return f"{where}: expected {expected}, got {_shown(key)}"
+    return f"{where}: expected {expected}, got {shown(key)}"
 
 
 def _unknown_key(where: str, key: object, allowed: list[str], words: str = "") -> str:
@@ -290,8 +254,3 @@ def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any], nullable:
     if members and not nullable:  # the member that has items or keys
         return next((member for member in members if member.get("type") in ("array", "object")), members[0])
     return node
-
-
-def _shown(value: object) -> str:
-    text = repr(list(value) if isinstance(value, tuple) else value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

@@ -18,6 +18,7 @@ from ..experiment.ema_profiles import LARGEST_RESIDUAL, fit_profile
 from ..system.errors import UserError
 from ..system.files import replacing
 
+SNAPSHOT_NAME = re.compile(r"step-([0-9]{8,})-(?:width-([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?)|plain)")
 SNAPSHOT_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
@@ -56,7 +57,7 @@ def list_snapshots(folder: str | Path) -> list[Snapshot]:
     """Return a folder's snapshots by step and width, plain weights last at their step; [] for a missing folder."""
     snapshots = []
     for path in Path(folder).glob("step-*.safetensors"):
-        if match := re.fullmatch(r"step-(\d{8,})-(?:width-(.+)|plain)", path.stem):
+        if match := SNAPSHOT_NAME.fullmatch(path.stem):
             snapshots.append(Snapshot(int(match[1]), float(match[2]) if match[2] else None, path))
     return sorted(snapshots, key=lambda snapshot: (snapshot.step, snapshot.width is None, snapshot.width or 0.0))
 

@@ -160,6 +160,12 @@ def test_what_the_snapshots_cannot_reconstruct_is_an_error_in_one_line(walk, wid
     assert "\n" not in str(error.value)
 
 
+def test_files_with_names_that_no_snapshot_has_are_passed_over(tmp_path):
+    for name in ("width-wide", "width-", "width-1e999x", "width-1..2", "width-nan", "plan", "width-0.1-copy"):
+        (tmp_path / f"step-00000004-{name}.safetensors").touch()
+    assert list_snapshots(tmp_path) == []
+
+
 def test_damaged_or_foreign_snapshots_are_errors_that_name_the_file(tmp_path):
     with pytest.raises(UserError, match=r"nowhere: found no snapshots"):
         reconstruct(tmp_path / "nowhere", 0.05, 1)
