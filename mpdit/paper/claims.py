@@ -190,7 +190,7 @@ claim(
 claim(
     "loss-d-about-e", "Without LayerNorm, Config E has about the held-out loss of Config D",
     loss(E, D), "%", low=-0.5, high=0.5,
-    reason="about: half a percent either way, twice the spread over seeds",
+    reason="about: half a percent either way",
 )  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..experiment.grid import Experiment
 from ..results.collect import collect, subset
-from ..results.study_lock import planned_study
+from ..results.study_lock import LOCK_FILE, planned_study
 from ..results.tables import Tables, write_tables
 from ..system.errors import UserError
-from ..system.files import write_json
+from ..system.files import read_json, write_json
 from . import report
 from .artifacts import read, render
 from .registry import ARTIFACTS, Artifact, ArtifactData, claim_bounds, goals
@@ -76,12 +76,20 @@ def _aggregate(experiment: Experiment, runs: Path, output: Path, blocks: Iterabl
     every = collect(experiment.planned_runs(*experiment.blocks), runs, experiment.aggregates)
     plan = experiment.plan(*experiment.blocks)
     write_json(output / "plan.json", {**plan, **planned_study(experiment, claim_bounds())})
+    _copy_lock(runs.parent / LOCK_FILE, output / LOCK_FILE)
     write_tables(every, output)
     for block in dict.fromkeys(filter(None, blocks)):
         folder = output / "experiments" / block
         write_json(folder / "plan.json", experiment.plan(block))
         write_tables(subset(every, experiment.planned_runs(block)), folder)
     return every
+
+
+def _copy_lock(lock: Path, copy: Path) -> None:
+    if lock.exists():
+        write_json(copy, read_json(lock))
+    else:
+        copy.unlink(missing_ok=True)
 
 
 def _score_count(experiment: Experiment, tables: Tables) -> str:

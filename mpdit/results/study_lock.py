@@ -18,6 +18,7 @@ from ..experiment.records import JsonRecord
 from ..experiment.remedies import remedy
 from ..system.files import read_json, write_json
 
+LOCK_FILE = "study-lock.json"  # in results/
 # Fields of a lock file: what they are, in words.
 FIELDS = {
     "rates": "learning rates",

@@ -23,7 +23,8 @@ def lock(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(run=RUN, **changes):
-        assert main(["lock", json.dumps(STUDY | changes), "--run", run, "--output", "study-lock.json"]) == 0
+        of_run = ["--run", run] if run else []
+        assert main(["lock", json.dumps(STUDY | changes), *of_run, "--output", "study-lock.json"]) == 0
         path = tmp_path / "study-lock.json"
         return json.loads(path.read_text()) if path.exists() else None
 
@@ -41,6 +42,10 @@ def test_a_lock_says_whether_runs_were_trained_before_it(lock, tmp_path):
     (tmp_path / "results/runs" / RUN).mkdir(parents=True)
     (tmp_path / "results/runs" / RUN / "trained.json").write_text("{}")
     assert lock()["trained_before"] is True
+
+
+def test_a_study_is_locked_without_a_run_too(lock):
+    assert lock(run=None)["primary"] == ["preservation"]
 
 
 def test_a_tuning_run_locks_nothing(lock, tmp_path):

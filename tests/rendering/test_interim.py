@@ -1,5 +1,6 @@
 """What is rendered while runs are still being trained."""
 
+import json
 import re
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 from helpers.interim_studies import interim
 
 from mpdit.rendering import style
+from mpdit.results.study_lock import read_lock
 
 NOTICE = (
     r"Interim, \d{4}-\d\d-\d\d \d\d:\d\d; 4 runs: 2 trained, 1 started but not finished, 1 not started; "
@@ -46,6 +48,16 @@ def test_no_earlier_picture_remains_for_one_that_cannot_be_rendered_now(study):
     picture.write_bytes(b"of yesterday")
     interim(study)
     assert not picture.exists()
+
+
+def test_the_lock_of_the_study_is_read_beside_its_runs(study):
+    lock = {"rates": {}, "seeds": {}, "primary": [], "metrics": {}, "bounds": {}, "trained_before": False}
+    (study / "study-lock.json").write_text(json.dumps(lock))
+    interim(study)
+    assert read_lock(study / "interim/study-lock.json") == read_lock(study / "study-lock.json")
+    (study / "study-lock.json").unlink()
+    interim(study)
+    assert not (study / "interim/study-lock.json").exists()
 
 
 def test_nothing_is_written_among_the_runs(study):

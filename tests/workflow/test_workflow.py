@@ -333,3 +333,13 @@ def test_a_study_with_primary_claims_is_locked_before_its_first_run(tmp_path):
     lock = json.loads((project / "results/study-lock.json").read_text())
     assert lock["primary"] == ["preservation"] and lock["trained_before"] is False
     assert json.loads((project / f"results/runs/{run}/spec.json").read_text())["run"] == run
+
+
+def test_claims_that_are_named_after_the_runs_wait_for_a_lock_that_says_so_and_train_nothing(study_copy):
+    lock = "results/study-lock.json"
+    with configured(study_copy, {**TINY, "claims": {"primary": ["preservation"]}}):
+        planned = jobs(study_copy, "results/claims.csv")
+        assert (planned["lock"], planned["table"]) == (1, 1)
+        assert not {"spec", "train", "sample", "score"} & set(planned)
+        snakemake(study_copy, lock)
+    assert json.loads((study_copy / lock).read_text())["trained_before"] is True

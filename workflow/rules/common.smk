@@ -55,6 +55,7 @@ LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
 # Part of shell commands, not of params: moving the images encodes nothing again.
 DATA = shlex.quote(json.dumps(experiment.data.to_json()))
 AGGREGATES = experiment.aggregates
+LOCK = "results/study-lock.json"  # what a study with primary claims has fixed before its first run
 SEARCHES = {setting.name: setting for setting in searches}  # of `snakemake tune`
 TUNING_RUNS = {run.name: run for setting in searches for run in setting.runs()}
 RUNS = {**TUNING_RUNS, **experiment.runs}

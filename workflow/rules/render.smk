@@ -23,6 +23,8 @@ def read_by(name):
     files += [f"{folder}/{subject}.csv" for subject in ARTIFACTS[name].reads_optional if subject in AGGREGATES]
     if "cost" in subjects:
         files.append("results/cost.csv")
+    if "settings" in subjects and experiment.claims.primary:
+        files.append(LOCK)
     if "samples" in subjects:
         runs = experiment.planned_runs(*([block] if block else experiment.blocks))
         files += [f"results/runs/{run.run}/{Path(score).parent}/samples.npz" for run in runs for score in run.scores]
@@ -42,6 +44,20 @@ RENDER = (
     "{MPDIT} render {wildcards.name} --data $(dirname {input.data[0]}) --cost results/cost.csv --runs results/runs"
     " --output {output[0]} {STUDY_FILE} --log {log}"
 )
+
+
+localrules:
+    lock,
+
+
+rule lock:
+    input:
+        tuned_rates,
+    output:
+        update(LOCK),  # which Snakemake does not delete beforehand: it is written once, mostly by the first `spec`
+    priority: 3
+    shell:
+        "{MPDIT} lock {STUDY:q} --output {output}"
 
 
 rule table:

@@ -22,12 +22,9 @@ def rates_of_study(wildcards):
 
 
 # Once, before the first run of a study with primary claims: what the study has fixed. Part of the shell command and not
-# of the inputs, so that a study which names its primary claims later trains nothing again.
-LOCK_STUDY = (
-    "{MPDIT} lock {STUDY:q} --run {wildcards.run} --output results/study-lock.json && "
-    if experiment.claims.primary
-    else ""
-)
+# of the inputs, so that a study which names its primary claims later trains nothing again. The rule `lock` writes the
+# file where no run had to be begun after that: it then says that it came late, and no claim is primary.
+LOCK_STUDY = "{MPDIT} lock {STUDY:q} --run {wildcards.run} --output {LOCK} && " if experiment.claims.primary else ""
 # For runs of earlier versions, which have no copy of trained.json, before Snakemake deletes it to train more steps.
 KEEP_OUTCOME = " && cd $(dirname {output}) && if [ -e trained.json ]; then cp trained.json outcome.json; fi"
 

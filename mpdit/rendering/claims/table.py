@@ -13,7 +13,7 @@ from ..registry import ArtifactData, Claim, Unit
 from ..table_format import Table
 from ..tuning_notes import tuning_note
 from .controls import failed_controls
-from .settings import NO_SETTINGS, without_controls
+from .settings import NO_SETTINGS, StudySettings, without_controls
 from .verdicts import Verdict, verdict_frame, verdicts
 
 UNIT_WORDS: dict[Unit, str] = {"%": " %", "×": "×", "points": " points"}
@@ -33,15 +33,15 @@ def claims_table(claims: Iterable[Claim], data: ArtifactData) -> Table:
     The CSV has a row for every claim and model; the printed table has those that were run, and a claim that was not run
     at all once.
     """
-    every = verdicts(claims, data)
+    every, settings = verdicts(claims, data), data.get("settings", NO_SETTINGS)
     printed = _printed(every)
     columns = [column for column in COLUMNS if column.is_needed(printed)]
     return Table(
         frame=verdict_frame(every),
         header=[column.heading for column in columns],
         rows=[[column.cell(verdict) or fmt.NONE for column in columns] for verdict in printed],
-        notes=_notes(every),
-        above=_above(every, data),
+        notes=_notes(every, settings),
+        above=_above(every, data, settings),
         numeric=["n"],
         wrap=[column.width for column in columns],
     )
@@ -164,20 +164,21 @@ def _families_note(every: Sequence[Verdict]) -> str:
     return f", over {primary} and over {exploratory} apart"
 
 
-def _above(every: Sequence[Verdict], data: ArtifactData) -> list[str]:
+def _above(every: Sequence[Verdict], data: ArtifactData, settings: StudySettings) -> list[str]:
     """What a reader must know before any verdict."""
-    settings = data.get("settings", NO_SETTINGS)
     sentences = failed_controls(data)
     sentences += [tuning_note(without_controls(data["runs"], settings).to_dict("records"))]
     if settings.changed and settings.primary:
         sentences.append(
-            "All claims are exploratory: since the study was fixed (study-lock.json) these have changed: "
-            f"{'; '.join(settings.changed)}."
+            "All claims are exploratory, since the study is not what was fixed before its first run (study-lock.json). "
+            f"Changed: {'; '.join(settings.changed)}."
+            if settings.lock_hash
+            else "All claims are exploratory, since nothing was fixed before the first run (study-lock.json)."
         )
     return [sentence for sentence in sentences if sentence and any(verdict.was_run for verdict in every)]
 
 
-def _notes(every: Sequence[Verdict]) -> list[str]:
+def _notes(every: Sequence[Verdict], settings: StudySettings) -> list[str]:
     findings = [verdict.finding for verdict in every]
     models = list(dict.fromkeys(f"{verdict.model} on {verdict.data}" for verdict in every if verdict.model))
     notes = [f"Runs: {joined(models)}." if models else "There are no runs yet."]
@@ -193,6 +194,12 @@ def _notes(every: Sequence[Verdict]) -> list[str]:
         "decides nothing; five give a useful interval (Student's t falls from 12.7 to 2.8). What is counted needs no "
         "seeds; step times and best rates have intervals of their own, which are tested and corrected like the rest.",
     ]
+    if any(verdict.family == "primary" for verdict in every):
+        notes.append(
+            "Primary claims were named before the first run; exploratory ones suggest what another study may decide."
+        )
+    elif not settings.primary:  # where primary claims have lost their rank, that stands above the table
+        notes.append("All claims are exploratory: none was named primary before the first run.")
     if any(verdict.outcome == "withheld" for verdict in every):
         notes.append("Withheld: the comparison is not fair as it was run, so its numbers decide nothing.")
     if any(verdict.outcome == "interim" for verdict in every):
@@ -207,8 +214,8 @@ def _notes(every: Sequence[Verdict]) -> list[str]:
             "Held-out loss: of the reporting part of the held-out images; the standard error of images, each with all "
             "its draws, is added in quadrature to that of seeds."
         )
-    if any(verdict.lock for verdict in every):
-        notes.append(f"Settings were fixed before the first run (study-lock.json, {every[0].lock}).")
+    if settings.lock_hash and not settings.changed:
+        notes.append(f"Settings were fixed before the first run (study-lock.json, {settings.lock_hash}).")
     if any(finding.widths_chosen for finding in findings):
         fixed = ", ".join(sorted({finding.fixed_width for finding in findings} - {""}))
         notes.append(

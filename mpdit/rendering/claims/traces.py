@@ -73,8 +73,10 @@ def curves(magnitudes: pd.DataFrame) -> Curves:
     norms of rows as stored, at initialization and as averaged by the EMA, mean over blocks. PLAIN_WEIGHTS: the same of
     the weights themselves, at initialization and at the last step.
     """
-    activations = magnitudes[magnitudes["kind"] == "activation"].groupby([*KEY, "site"])["magnitude"].mean()
-    streams, inputs = (_at_site(activations, site) for site in ("residual", "mlp_input"))
+    activations = magnitudes[magnitudes["kind"] == "activation"]
+    streams, inputs = (
+        activations[activations["site"] == site].groupby(KEY)["magnitude"].mean() for site in ("residual", "mlp_input")
+    )
     is_block = streams.index.get_level_values("block") >= 0
     entering, leaving = streams[~is_block].droplevel("block"), streams[is_block]
     weights = magnitudes[(magnitudes["kind"] == "weight") & (magnitudes["site"] == "all") & (magnitudes["block"] >= 0)]
@@ -92,10 +94,6 @@ def curves(magnitudes: pd.DataFrame) -> Curves:
         name: {str(run): rows.droplevel("run") for run, rows in values.dropna().groupby("run")}
         for name, values in by_run_and_step.items()
     }
-
-
-def _at_site(activations: pd.Series, site: str) -> pd.Series:
-    return activations[activations.index.get_level_values("site") == site].droplevel("site")
 
 
 def _of_blocks(values: pd.Series) -> Any:

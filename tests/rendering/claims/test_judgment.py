@@ -137,6 +137,8 @@ def test_primary_claims_are_a_family_of_their_own():
     table = claims(study(*runs) | {"settings": settings})
     assert "family" in table.header
     assert "over 1 primary test and over" in " ".join(table.notes)
+    assert "Primary claims were named before the first run" in " ".join(table.notes)
+    assert "All claims are exploratory: none was named primary" in " ".join(claims(study(*runs)).notes)
 
 
 def test_a_primary_claim_that_nobody_registered_is_an_error():
@@ -151,7 +153,14 @@ def test_what_changed_after_the_lock_is_exploratory():
     data = study(*seeds("A", *A5), *seeds("E", *E5)) | {"settings": settings}
     frame = verdict_frame(verdicts(CLAIMS.values(), data))
     assert set(frame["family"]) == {"exploratory"} and set(frame["lock"]) == {"abc"}
-    assert "since the study was fixed (study-lock.json) these have changed: learning rates." in claims(data).above[0]
+    assert claims(data).above[0] == (
+        "All claims are exploratory, since the study is not what was fixed before its first run (study-lock.json). "
+        "Changed: learning rates."
+    )
+    never = StudySettings(primary=("preservation",), changed=("there is no study-lock.json",))
+    assert claims(study(*seeds("A", *A5), *seeds("E", *E5)) | {"settings": never}).above[0] == (
+        "All claims are exploratory, since nothing was fixed before the first run (study-lock.json)."
+    )
 
 
 def test_an_interim_report_decides_nothing():
