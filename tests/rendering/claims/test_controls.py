@@ -48,6 +48,21 @@ def test_a_known_degradation_must_come_out_worse(scores, fails):
     )
 
 
+def test_only_how_often_controls_diverge_is_compared_where_they_do():
+    """The scores of the one that is left would be level, and better."""
+    runs = [run("A", seed, score) for seed, score in enumerate(A)]
+    gone = [run("A", seed, status="diverged", run=f"control-{seed}") for seed in range(4)]
+    members = tuple(entry["run"] for entry, _, _ in [*gone, run("A", 4, 79.0, run="control-4")])
+    data = study(*runs, *gone, run("A", 4, 79.0, run="control-4"))
+    worse = data | {"settings": StudySettings(controls={"control_worse": members})}
+    assert failed_controls(worse) == []
+    (sentence,) = failed_controls(data | {"settings": StudySettings(controls={"control_same": members})})
+    assert "(4 of 5 runs diverged, against 0 of 5)" in sentence and sentence.startswith("A control has failed")
+    once = StudySettings(controls={"control_worse": members[3:]})
+    (sentence,) = failed_controls(data | {"settings": once})
+    assert sentence.startswith("Control: too few finished runs")
+
+
 def test_controls_that_cannot_be_judged_say_so():
     assert failed_controls(controlled("control_same", (80.0,), 100)) == [
         "Control: too few finished runs with other seeds to tell whether they come out level."
