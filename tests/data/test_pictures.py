@@ -1,10 +1,12 @@
 """Decoding pictures of any mode and orientation, and resizing and cropping them."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 from helpers.limits import spare_memory
+from helpers.source_tree import module_files
 from PIL import Image, UnidentifiedImageError
 
 from mpdit.data import pictures
@@ -100,6 +102,11 @@ def test_formats_that_are_not_meant_are_not_opened(monkeypatch, suffix, mode):
     monkeypatch.setattr("subprocess.check_call", None)  # Pillow hands PostScript to Ghostscript
     with pytest.raises(UnidentifiedImageError):
         decode_picture(content)
+
+
+def test_pictures_are_opened_in_one_place():
+    opening = {name for name, path in module_files().items() if re.search(r"Image\.open\(|imread\(", path.read_text())}
+    assert opening == {"mpdit.data.pictures"}
 
 
 def test_a_picture_of_more_pixels_than_are_read_is_refused_before_it_is_decoded(monkeypatch):
