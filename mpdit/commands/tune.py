@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     from ..experiment.grid import read_experiment
     from ..experiment.tuning import rounds
+    from ..results.shown_study import ShownStudy, showing
     from ..results.tables import write_table
     from ..results.tuning import next_round, rates_table, read_rungs
     from ..system.errors import UserError
@@ -55,7 +56,8 @@ def main(args: argparse.Namespace) -> None:
     ]
     table = rates_table(searches, args.runs)
     write_table(table, args.output)
-    _render(args)
+    with showing(ShownStudy(experiment.ladder)):
+        _render(args)
     untuned = table.loc[table["at_edge"].astype(bool), ["model", "config", "modulation"]].drop_duplicates()
     for row in untuned.itertuples(index=False):
         print(f"{' '.join(row)}: the best rate is at an edge of those tried, so it is not tuned")

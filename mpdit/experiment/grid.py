@@ -30,13 +30,13 @@ from .ladder import MODELS
 from .names import autoencoder_name, digest
 from .parse import in_file, parse_configuration, raise_problems, read_configuration
 from .published import is_published
-from .rates import Setting, how_tuned, read_rates, setting_of
+from .rates import Setting, how_tuned, setting_of
 from .records import PlannedRun
 from .run_spec import DataIdentity, Protocol, RunSpec
 from .schema import Block as BlockSection
 from .schema import Sampling, Training
 from .study_file import with_study
-from .tuning import Tuned
+from .study_rates import StudyRates
 from .tuning_setting import TuningSetting
 from .yaml_text import load_yaml
 
@@ -61,15 +61,10 @@ class Experiment:
         problems = data_problems(self.data) + scoring_problems(self.scoring)
         models = {name: section.model for name, section in parsed.experiments.items()}
         problems += patch_problems(self.data, models, self.ladder)
-        self.rates: dict[Setting, Tuned] = {}  # of the file that `learning_rates` names
-        self.missing_rates: str | None = None  # what that file lacks, in words: itself, or the rate of a setting
-        self.learning_rates: dict[str, float] = {}
-        if isinstance(parsed.learning_rates, str):
-            self._read_rates(parsed.learning_rates, untuned)
-        else:
-            self.learning_rates = dict(parsed.learning_rates)
+        self._rates = StudyRates(parsed.learning_rates, self.tuning, untuned)
+        self.rates, self.learning_rates = self._rates.chosen, self._rates.given
         for name, section in parsed.experiments.items():
-            problems += self._block_problems(name, section, untuned)
+            problems += self._block_problems(name, section)
         raise_problems(list(dict.fromkeys(problems)))
         self._sections = dict(parsed.experiments)
         self.blocks = {name: self._block(name, section) for name, section in parsed.experiments.items()}
@@ -87,7 +82,7 @@ class Experiment:
             for model, config, modulation, seed in itertools.product(
                 section.model, section.config, section.modulation, section.seed
             )
-            for lr in section.lr or [self._rate(model, config, modulation, training)]
+            for lr in section.lr or [self._rates.rate(self._run(model, config, modulation, 1.0, seed, training))]
             if lr is not None
         )
         return Block(name, runs, {run.name: self._protocols(run, sampling) for run in runs})
@@ -98,54 +93,26 @@ class Experiment:
         fields, data = self.ladder.config(config), DataIdentity.of(self.data)
         return RunSpec(model, config, modulation, lr, seed, data, training, fields, own_size=own_size)
 
-    def _read_rates(self, path: str, untuned: bool) -> None:
-        self._rates_path = path
-        if untuned and not Path(path).exists():
-            self.missing_rates = f"{path}: no such file"
-            return
-        try:
-            self.rates = read_rates(path)
-        except UserError as error:
-            raise UserError(f"learning_rates: {error}") from None
-
-    def _tuned(self, model: str, config: str, modulation: str, training: Training) -> Tuned | None:
-        """What tuning has chosen for a setting: by a search for just this recipe, or else for another one."""
-        run = self._run(model, config, modulation, 1.0, 0, training)
-        others = (tuned for setting, tuned in self.rates.items() if setting[:3] == (model, config, modulation))
-        return self.rates.get(setting_of(run)) or next(others, None)
-
-    def _rate(self, model: str, config: str, modulation: str, training: Training) -> float | None:
-        """The rate of a setting where a block names none: the tuned one, or the configuration's number.
-
-        Where it is yet to be tuned, the one that its search starts from.
-        """
-        if tuned := self._tuned(model, config, modulation, training):
-            return tuned.lr
-        if self.missing_rates is not None:
-            return self.tuning.start.get(config)
-        return self.learning_rates.get(f"{model} {config} {modulation}", self.learning_rates.get(config))
-
     def _protocols(self, run: RunSpec, sampling: Sampling) -> tuple[Protocol, ...]:
         steps = dict.fromkeys(step or run.training.steps for step in sampling.step)
         seeds = (run.seed,) if sampling.seeds == "paired" else sampling.seeds
-        tuned = self._tuned(run.model, run.config, run.modulation, run.training)
+        tuned = self._rates.tuned(run)
         widths = (tuned.ema_width if tuned else None,) if sampling.ema_width == "tuned" else sampling.ema_width
         return tuple(
             Protocol(sampling.sampler, sampling.steps, sampling.guidance, sampling.count, ema_width, step, seed)
             for ema_width, step, seed in itertools.product(widths, steps, seeds)
         )
 
-    def _block_problems(self, name: str, section: BlockSection, untuned: bool) -> list[str]:
+    def _block_problems(self, name: str, section: BlockSection) -> list[str]:
         """What is wrong across the fields of a block and the sections that it builds on."""
-        where, problems = f"experiments.{name}", []
+        where = f"experiments.{name}"
         training, sampling = _override(self.training, section.training), _override(self.sampling, section.sampling)
-        for config in section.config if section.lr is None else ():
-            settings = [(model, config, kind) for model, kind in itertools.product(section.model, section.modulation)]
-            missing = [setting for setting in settings if self._rate(*setting, training) is None]
-            if missing and self.rates:
-                self._lack_rate(missing[0], untuned)
-            if any(self._rate(*setting, training) is None for setting in missing):
-                problems += [f"{self._rates_field(config)}: missing; {where} names no lr, so it needs a number above 0"]
+        settings = itertools.product(section.model, section.config, section.modulation) if section.lr is None else ()
+        fields = [self._rates.require(self._run(*setting, 1.0, 0, training)) for setting in settings]
+        problems = [
+            f"{field}: missing; {where} names no lr, so it needs a number above 0"
+            for field in dict.fromkeys(filter(None, fields))
+        ]
         if sampling.ema_width == "tuned" and not (self.rates or self.missing_rates):
             problems += ["sampling.ema_width: tuned needs learning_rates to name the rates.csv of `snakemake tune`"]
         prefix = {
@@ -159,17 +126,6 @@ class Experiment:
             *step_problems(prefix, training, sampling),
             *width_problems(f"{prefix['sampling']}.ema_width", training, widths, sampling.step),
         ]
-
-    def _lack_rate(self, setting: tuple[str, str, str], untuned: bool) -> None:
-        """Note that the file of rates lacks a setting's. Raises UserError unless the study may be untuned."""
-        lacking = f"{self._rates_path}: no rate for {' '.join(setting)}"
-        if not untuned:
-            raise UserError(f"learning_rates: {lacking}; expected one for each setting whose block names no lr")
-        self.missing_rates = self.missing_rates or lacking
-
-    def _rates_field(self, config: str) -> str:
-        """Where a configuration's learning rate belongs."""
-        return f"tuning.start.{config}" if self.missing_rates is not None else f"learning_rates.{config}"
 
     # Tuning
 
@@ -185,10 +141,7 @@ class Experiment:
             for run in self.blocks[name].runs if section.lr is None else ():
                 if setting_of(run) in settings:
                     continue
-                start = self.tuning.start.get(run.config, self.learning_rates.get(run.config))
-                if start is None:
-                    raise UserError(f"tuning.start.{run.config}: missing; the search for its rate needs a start")
-                setting = TuningSetting.of(run, self.tuning, start)
+                setting = TuningSetting.of(run, self.tuning, self._rates.start(run))
                 raise_problems(width_problems("tuning.ema_widths", setting.template.training, self.tuning.ema_widths))
                 settings[setting_of(run)] = setting
         if settings and shared:
@@ -196,6 +149,11 @@ class Experiment:
         return list(settings.values())
 
     # What the workflow asks
+
+    @property
+    def missing_rates(self) -> str | None:
+        """What the file that `learning_rates` names lacks, in words: itself, or the rate of a setting."""
+        return self._rates.missing
 
     @property
     def data_name(self) -> str:
@@ -213,13 +171,19 @@ class Experiment:
         return f"{self.data.name}-heldout-{digest(identity)}"
 
     @property
+    def definitions(self) -> dict[str, Any]:
+        """The part of the configuration that defines configurations and sizes; empty where the shipped ones do."""
+        return {key: self.configuration[key] for key in ("configs", "sizes") if key in self.configuration}
+
+    @property
     def aggregates(self) -> tuple[str, ...]:
         """Names of the tables that are aggregated over runs."""
         return AGGREGATES if self.heldout_name is None else (*AGGREGATES, *HELDOUT_AGGREGATES)
 
     def plan(self, *blocks: str) -> dict[str, Any]:
         """What plan.json holds: the runs of these blocks, for aggregation."""
-        return {"experiment": "+".join(blocks), "runs": [run.to_json() for run in self.planned_runs(*blocks)]}
+        runs = [run.to_json() for run in self.planned_runs(*blocks)]
+        return {"experiment": "+".join(blocks), "runs": runs, **self.definitions}
 
     def planned_runs(self, *blocks: str) -> list[PlannedRun]:
         """The runs of these blocks, in order, and where the scores of each are.
@@ -239,7 +203,7 @@ class Experiment:
                 **run.key(),
                 steps=run.training.steps,
                 paper_setting=is_published(run),
-                standard_lr=run.lr == self._rate(run.model, run.config, run.modulation, run.training),
+                standard_lr=run.lr == self._rates.rate(run),
                 scores=tuple(scores[name]),
                 tuning=how_tuned(run, self.rates),
                 tuning_rates=self.rates[setting_of(run)].rates if setting_of(run) in self.rates else None,
@@ -253,9 +217,8 @@ class Experiment:
         first = next(iter(self.runs.values()))
         for run in self.runs.values():
             configs.setdefault((run.model, run.modulation), {})[run.config] = None
-        definitions = {key: self.configuration[key] for key in ("configs", "sizes") if key in self.configuration}
         return {
-            **({"configuration": json.dumps(definitions)} if definitions else {}),
+            **({"configuration": json.dumps(self.definitions)} if self.definitions else {}),
             "variants": [f"{model}:{modulation}:{','.join(names)}" for (model, modulation), names in configs.items()],
             "batch_size": first.training.batch_size,
             "precision": first.training.precision,

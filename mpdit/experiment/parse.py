@@ -26,7 +26,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def parse_configuration(values: object) -> Configuration:
     """The validated configuration of a mapping. UserError with one line per mistake, each naming the field."""
-    return validated(Configuration, values, "configuration", ladder=_ladder(values))
+    return validated(Configuration, values, "configuration", ladder=ladder_of(values))
 
 
 def read_ladder(text: str | None) -> Ladder:
@@ -41,7 +41,7 @@ def read_ladder(text: str | None) -> Ladder:
     values = read_configuration(text) if is_file else load_yaml(text, "CONFIGURATION")
     values = with_study(values, Path(text).parent if is_file else ".")
     try:
-        return _ladder(values)
+        return ladder_of(values)
     except UserError as error:
         raise UserError(in_file(str(error), text) if is_file else str(error)) from None
 
@@ -51,8 +51,11 @@ def in_file(problems: str, path: str | Path) -> str:
     return "\n".join(f"{path}: {line}" for line in problems.splitlines())
 
 
-def _ladder(values: object) -> Ladder:
-    """The ladder of a configuration that is not yet validated. UserError for mistakes in what defines it."""
+def ladder_of(values: object) -> Ladder:
+    """The ladder of a configuration that is not yet validated, or of a plan.json, which repeats what defines it.
+
+    UserError for mistakes there.
+    """
     if not isinstance(values, Mapping):
         return SHIPPED
     own = {key: values[key] for key in Definitions.model_fields if key in values}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..experiment.columns import HELDOUT_AGGREGATES
-from ..experiment.ladder import ADDS
 from ..rendering import cost_table
 from ..rendering.changes import best_rates, with_changes
 from ..rendering.registry import ArtifactData, table
@@ -13,6 +12,7 @@ from ..rendering.score_table import score_table
 from ..rendering.table_format import Table
 from ..rendering.tuning_notes import tuning_note
 from ..results import summary
+from ..results.shown_study import shown_study
 from .scores import PAPER_NOTE, with_paper_scores
 
 if TYPE_CHECKING:
@@ -111,4 +111,4 @@ def _without_marks(rows: pd.DataFrame, data: ArtifactData) -> pd.DataFrame:
 def _scores(data: ArtifactData) -> pd.DataFrame:
     """The rows of `summary.summarize`, with what each configuration adds and the paper's numbers."""
     rows = summary.summarize(data["runs"], data["fid"], data.get("heldout"), data.get("heldout_images"))
-    return with_paper_scores(rows.assign(adds=rows["config"].map(ADDS)))
+    return with_paper_scores(rows.assign(adds=rows["config"].map(shown_study().ladder.adds)))

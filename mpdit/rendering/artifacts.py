@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..experiment.columns import SCHEMAS
+from ..results.shown_study import ShownStudy, showing
 from ..results.tables import read_table
 from ..system.errors import UserError
+from ..system.files import read_json
 from . import style, table_format
 from .claims.settings import read_settings
 from .registry import Artifact, ArtifactData
@@ -19,14 +21,15 @@ def read(
     """Read what an artifact needs.
 
     Args:
-        folder: the folder of the aggregated CSVs.
+        folder: the folder of the aggregated CSVs and of their plan.json, which holds what the study defines.
         cost: path of cost.csv; by default the one in `folder`. Without any, step times are missing (None).
         runs: the folder of run folders, needed for samples only.
 
     Raises UserError for a file that is missing or invalid.
     """
     folder = Path(folder)
-    data: Any = {}
+    plan = folder / "plan.json"
+    data: Any = {"study": ShownStudy.of_plan(read_json(plan))} if plan.exists() else {}
     for name in artifact.reads:
         if name == "samples":
             if runs is None:
@@ -46,8 +49,9 @@ def read(
 
 def render(artifact: Artifact, data: ArtifactData, output: str | Path) -> None:
     """Make the artifact and write all of its files: `output`, and files of the same name with the other suffixes."""
-    if artifact.kind == "table":
-        table_format.save(artifact.make(data), output, artifact.caption)
-    else:
-        with style.style():
-            style.save(artifact.make(data), output)
+    with showing(data.get("study", ShownStudy())):
+        if artifact.kind == "table":
+            table_format.save(artifact.make(data), output, artifact.caption)
+        else:
+            with style.style():
+                style.save(artifact.make(data), output)

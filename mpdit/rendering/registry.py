@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ..results.shown_study import ShownStudy
     from .claims.evidence import Finding, Study
     from .claims.settings import StudySettings
 
@@ -46,6 +47,7 @@ class ArtifactData(TypedDict, total=False):
     heldout_images: pd.DataFrame
     cost: pd.DataFrame | None  # None: step times were not measured
     settings: StudySettings  # from plan.json and study-lock.json
+    study: ShownStudy  # what the study has defined, always
     interim: bool  # whether runs of the study are missing, so that nothing is decided
     samples: Path  # the folder of run folders, which hold the samples.npz of the scored runs
 

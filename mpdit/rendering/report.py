@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..experiment.grid import Experiment
-from ..experiment.ladder import RUNGS
+from ..experiment.ladder import Rung
 from ..system.console import duration
 from ..system.files import write_text
 from .registry import ARTIFACTS, INTRODUCTIONS, goals
@@ -65,7 +65,7 @@ def write(
     text = template.render(
         title=f"{', '.join(models)} on {experiment.data.name}",
         introductions=INTRODUCTIONS,
-        configurations=_configurations(run.config for run in experiment.runs.values()),
+        configurations=_configurations((run.config for run in experiment.runs.values()), experiment.ladder.rungs),
         notice=notice,
         date=time.strftime("%Y-%m-%d %H:%M"),
         version=version("mpdit"),
@@ -82,20 +82,20 @@ def write(
     write_text(output, text)
 
 
-def _configurations(configs: Iterable[str]) -> str:
+def _configurations(configs: Iterable[str], rungs: Mapping[str, Rung]) -> str:
     """What the configurations of a study are, in words, with those that they build on."""
     names: set[str] = set()
     for config in configs:
         rung: str | None = config
         while rung is not None:
             names.add(rung)
-            rung = RUNGS[rung].extends
-    first, *others = (name for name in RUNGS if name in names)
+            rung = rungs[rung].extends
+    first, *others = (name for name in rungs if name in names)
     changes = []
     for before, name in pairwise((first, *others)):
-        extends = RUNGS[name].extends
-        changes.append(f"{name}{'' if extends == before else f' (from {extends})'}, {RUNGS[name].adds}")
-    sentences = [f"Config {first} is the {RUNGS[first].adds}."]
+        extends = rungs[name].extends
+        changes.append(f"{name}{'' if extends == before else f' (from {extends})'}, {rungs[name].adds}")
+    sentences = [f"Config {first} is the {rungs[first].adds}."]
     if changes:
         sentences.append(f"Each further configuration makes one change to the one before it: {'; '.join(changes)}.")
     return " ".join(sentences)

@@ -6,13 +6,14 @@ matplotlib is loaded when a figure is drawn, not when this module is imported.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..experiment.ladder import LADDER, MODULATIONS
+from ..experiment.parts import modulations
+from ..results.shown_study import shown_study
 from ..system.files import replacing
 from .axes import points
 
@@ -58,7 +59,11 @@ _CONFIGS = (
     ("#0072B2", "D", (0, (5, 1, 1, 1))),  # blue
     ("#D55E00", "v", "-"),  # vermilion
     ("#005A46", "P", (0, (3, 1, 1, 1, 1, 1))),  # dark green, instead of one that is as light as another
+    # Of those that a study adds:
     ("#56B4E9", "X", (0, (5, 1.5))),  # sky blue
+    ("#7A3B9A", "<", (0, (1, 1))),  # purple
+    ("#7F6A00", ">", (0, (5, 1, 1, 1))),  # olive
+    ("#E7298A", "p", "-"),  # magenta
 )
 # For modulations in order: Tol's muted colors, three of them darkened so that they differ in grayscale. Their markers
 # are hollow, so that no modulation is mistaken for a configuration.
@@ -74,14 +79,19 @@ _MODULATIONS = (
 Look = dict[str, Any]  # keyword arguments of Axes.plot
 
 
-def _looks(names: Iterable[str], looks: Sequence[tuple[str, str, Any]], **more: Any) -> dict[str, Look]:
-    each = [{"color": color, "marker": marker, "linestyle": line, **more} for color, marker, line in looks]
-    return {name: each[index % len(each)] for index, name in enumerate(names)}
+def look_of(name: str) -> Look:
+    """The look of a configuration of the study's ladder or of a modulation; each has its own wherever it is drawn."""
+    configs, kinds = list(shown_study().ladder.configs), list(modulations())
+    if name in configs:
+        return _look(_CONFIGS, configs.index(name))
+    return _look(_MODULATIONS, kinds.index(name)) | {"markerfacecolor": "white"}
 
 
-CONFIG_LOOKS = _looks(LADDER, _CONFIGS)
-MODULATION_LOOKS = _looks(MODULATIONS, _MODULATIONS, markerfacecolor="white")
-LOOKS = CONFIG_LOOKS | MODULATION_LOOKS
+def _look(looks: Sequence[tuple[str, str, Any]], position: int) -> Look:
+    """The look at a position; after the last the colors begin again, each with the marker of the next one."""
+    turn, index = divmod(position, len(looks))
+    color, _, line = looks[index]
+    return {"color": color, "marker": looks[(index + turn) % len(looks)][1], "linestyle": line}
 
 
 def ramp(names: Sequence[Any]) -> dict[Any, Look]:
@@ -150,7 +160,7 @@ def line(
 
     `look` is a look, or the configuration or modulation that has it.
     """
-    look = dict(LOOKS[look] if isinstance(look, str) else look) | more
+    look = dict(look_of(look) if isinstance(look, str) else look) | more
     if low is not None:
         axes.fill_between(x, low, high, color=look["color"], alpha=0.07, linewidth=0)
         for edge in (low, high):

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from ..experiment.ladder import LADDER, MODELS, MODULATIONS
+from ..experiment.parts import modulations
 from ..system.errors import UserError
 from .heldout_losses import PART, Losses, losses_of
 from .sampling_seeds import BySeed
+from .shown_study import shown_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +154,8 @@ def _measured_weights(
 
 def in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows sorted by model, modulation and config, each in the order of the grid's own list, then by learning rate."""
-    ranks = {"model": MODELS, "modulation": MODULATIONS, "config": tuple(LADDER)}
+    ladder = shown_study().ladder
+    ranks = {"model": ladder.models, "modulation": modulations(), "config": tuple(ladder.configs)}
 
     def rank(column: pd.Series) -> pd.Series:
         known = {name: rank for rank, name in enumerate(ranks.get(str(column.name), ()))}

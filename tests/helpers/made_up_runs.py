@@ -21,7 +21,7 @@ LR = {"A": 1e-3, "B": 1e-3, "C": 2e-2, "D": 2e-2, "E": 2e-2, "E-leaky": 2e-2}
 def entry(config="A", seed=0, **changes) -> dict:
     """An entry of plan.json."""
     axes = {
-        "model": "DiT-Nano/2", "config": config, "modulation": "scale_shift", "lr": LR[config], "seed": seed,
+        "model": "DiT-Nano/2", "config": config, "modulation": "scale_shift", "lr": LR.get(config), "seed": seed,
         "data": "mnist8",
     }  # fmt: skip
     axes |= {key: value for key, value in changes.items() if key in axes}

@@ -1,5 +1,7 @@
 """Tables and figures from CSVs, by `mpdit render`."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from mpdit.experiment.columns import COST
 from mpdit.rendering import style
 from mpdit.rendering.registry import ARTIFACTS
 from mpdit.results.collect import collect, read_plan
+from mpdit.results.shown_study import ShownStudy, shown_study
 from mpdit.results.tables import write_tables
 from mpdit.system.files import write_text
 
@@ -88,3 +91,25 @@ def test_mistakes_at_the_command_line_are_one_line(aggregated, capsys):
     with pytest.raises(SystemExit):
         render(aggregated, "table9", "t.csv")
     assert "table9" in capsys.readouterr().err
+
+
+def test_configurations_of_a_study_are_shown_with_its_words_in_its_order(tmp_path):
+    """`mpdit render` knows them from plan.json alone, and another study in the same process does not."""
+    own = {"Z": {"extends": "E", "adds": "LayerNorm back in", "norm": "layer"},
+           "F": {"extends": "E", "adds": "gates that start closed", "gate_offset": 0}}  # fmt: skip
+    entries = [entry(config, lr=0.01) for config in ("F", "Z", "A")]
+    for run in entries:
+        write_run(tmp_path / "runs", run)
+    plan = {"experiment": "table1", "runs": entries, "configs": own}
+    (tmp_path / "data").mkdir()
+    write_text(tmp_path / "data/plan.json", json.dumps(plan))
+    write_tables(collect(read_plan(tmp_path / "data/plan.json"), tmp_path / "runs"), tmp_path / "data")
+    assert render(tmp_path, "table1", "table1.csv") == 0
+    table = pd.read_csv(tmp_path / "table1.csv")
+    assert list(zip(table["config"], table["adds"], strict=True)) == [
+        ("A", "baseline DiT"), ("Z", "LayerNorm back in"), ("F", "gates that start closed"),
+    ]  # fmt: skip
+    assert render(tmp_path, "magnitudes", "magnitudes.png") == 0
+    assert shown_study() == ShownStudy()
+    write_text(tmp_path / "data/plan.json", json.dumps(plan | {"configs": {"F": {"extends": "Q"}}}))
+    assert render(tmp_path, "table1", "table1.csv") == 2

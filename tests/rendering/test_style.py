@@ -6,8 +6,10 @@ from helpers.drawing import draw, runs_frame, stream_magnitudes
 from helpers.made_up_runs import entry
 from matplotlib.text import Text
 
+from mpdit.experiment.ladder import MODULATIONS, RUNGS, SIZES, Ladder, Rung
 from mpdit.rendering import style
 from mpdit.rendering.figures.magnitudes import residual_stream_by_block
+from mpdit.results.shown_study import ShownStudy, showing
 
 
 def test_labels_at_line_ends_do_not_touch():
@@ -37,9 +39,22 @@ def test_labels_move_apart_as_little_as_they_must(heights, expected):
     assert style.spread_out(heights, gap=10, low=0, high=100) == expected
 
 
-@pytest.mark.parametrize("looks", [style.CONFIG_LOOKS, style.MODULATION_LOOKS], ids=["configurations", "modulations"])
-def test_each_configuration_and_modulation_has_its_own_marker_and_lightness(looks):
+@pytest.mark.parametrize("names", [RUNGS, MODULATIONS], ids=["configurations", "modulations"])
+def test_each_configuration_and_modulation_has_its_own_marker_and_lightness(names):
+    looks = {name: style.look_of(name) for name in names}
     assert len({look["marker"] for look in looks.values()}) == len(looks)
     rgb = [[int(look["color"][i : i + 2], 16) for i in (1, 3, 5)] for look in looks.values()]
     lightness = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in rgb)
     assert min(np.diff(lightness)) > 15  # of 255
+
+
+def test_configurations_of_a_study_have_looks_of_their_own_after_the_shipped_ones():
+    own = {f"F{number}": Rung("E", {"norm": "layer"}, "LayerNorm") for number in range(20)}
+    shipped = {name: style.look_of(name) for name in RUNGS}
+    with showing(ShownStudy(Ladder(RUNGS | own, SIZES))):
+        looks = {name: style.look_of(name) for name in (*RUNGS, *own)}
+    assert {name: looks[name] for name in RUNGS} == shipped
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(looks)
+    assert len({look["color"] for look in list(looks.values())[:10]}) == 10
+    with pytest.raises(ValueError, match="'F0' is not in list"):
+        style.look_of("F0")

@@ -94,9 +94,9 @@ def sites_within_a_block(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure
                 blocks = mean_over_seeds(after_training, "block")
                 if draw_mean(by_block, line.label, line.config, blocks):
                     by_block.set_xticks(block_ticks(int(blocks.index.max()), most=4))
-                    looks[line.label] = style.LOOKS[line.config]
+                    looks[line.label] = style.look_of(line.config)
                 steps = mean_over_seeds(rows_of(site_rows, line.runs), "step", spread="block")
-                look = style.LOOKS[line.config] | {"markevery": 0.3, "markersize": 3}
+                look = style.look_of(line.config) | {"markevery": 0.3, "markersize": 3}
                 draw_mean(by_step, line.label, look, steps)
         above[0].set_ylabel("after training")
         below[0].set_ylabel("over training")

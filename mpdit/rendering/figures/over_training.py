@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...experiment.ladder import LADDER
+from ...results.shown_study import shown_study
 from .. import style
 from ..axes import block_ticks, limit_to_late_values, positive_axis, step_axis
 from ..lines import (
@@ -86,7 +86,7 @@ def _draw_loss(axes: Axes, training: pd.DataFrame, line: Line) -> list[style.Lin
     curve = rows.groupby(position // points_per_mean)[["step", "loss"]].mean()
     diverged = line.runs[line.runs["status"] == "diverged"]
     ended = rows_of(rows, diverged).groupby("run").tail(1)
-    axes.plot(ended["step"], ended["loss"], "x", color=style.LOOKS[line.config]["color"], ms=7, mew=1.8, zorder=5)
+    axes.plot(ended["step"], ended["loss"], "x", color=style.look_of(line.config)["color"], ms=7, mew=1.8, zorder=5)
     return [style.line(axes, line.label, line.config, curve["step"], curve["loss"], markevery=0.1)]
 
 
@@ -213,7 +213,8 @@ FINAL_LAYER_LOOKS: dict[str, style.Look] = {
 
 def learned_gains(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure:
     """Learned gains over training: one row per setting, one column per head of the modulation, and the final layer."""
-    runs = runs[[LADDER[config].weights != "plain" for config in runs["config"]]]  # the others have none
+    configs = shown_study().ladder.configs
+    runs = runs[[configs[config].weights != "plain" for config in runs["config"]]]  # the others have none
     rows = rows_of_complete_runs(magnitudes[magnitudes["kind"] == "gain"], runs, "step")
     shown = [setting for setting in settings(runs) if setting.runs["run"].isin(rows["run"]).any()]
     rows = mean_magnitudes(rows, "step", "block", "site")

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ...experiment.ladder import ADDS
 from ...experiment.run_files import SAMPLE_ARRAYS, SAMPLES
+from ...results.shown_study import shown_study
 from ...system.errors import UserError
 from .. import style
 from ..lines import panels_by_rate
@@ -46,7 +46,7 @@ def sample_grids(runs: pd.DataFrame, fid: pd.DataFrame, folder: Path) -> Figure:
         for axes, line in zip(grid[first : first + count].flat, panel.lines, strict=False):
             members = line.runs.sort_values("seed")
             run = next((run for run in members["run"] if run in set(scored["run"])), None)
-            axes.set_title(f"{line.label}: {ADDS.get(line.config, '')}{title}")
+            axes.set_title(f"{line.label}: {shown_study().ladder.adds[line.config]}{title}")
             if run is None:
                 axes.set_box_aspect(ROWS / CLASSES)
                 style.placeholder(axes, f"no samples: {members['status'].iloc[0]}")

@@ -78,7 +78,7 @@ def _mark_diverged(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame) -> Non
                 axes.annotate(
                     text, (lr, 1), xycoords=("data", "axes fraction"), xytext=(0, -1 - 8 * marks.get(lr, 0)),
                     ha="center", textcoords="offset points", va="top", fontsize=6.5, fontweight="bold",
-                    color=style.LOOKS[line.config]["color"],
+                    color=style.look_of(line.config)["color"],
                 )  # fmt: skip
                 marks[lr] = marks.get(lr, 0) + 1
     if marks:
@@ -143,7 +143,7 @@ def _mark_best(axes: Axes, lines: Sequence[Line], rows: pd.DataFrame) -> None:
             heights = dict(zip(*points(curves[line.label]), strict=True))
             best: Any = means.idxmin()
             if best in heights:
-                color = style.LOOKS[line.config]["color"]
+                color = style.look_of(line.config)["color"]
                 axes.plot(best, heights[best], "*", color=color, mec="white", mew=0.6, ms=12, zorder=6)
 
 

@@ -29,7 +29,7 @@ def rate_curves(rates: pd.DataFrame) -> Figure:
         for config, tried in rows.groupby("config", sort=False):
             _draw_curve(axes, str(config), tried)
         axes.xaxis.set_major_formatter(lambda lr, _: rate(lr))
-    style.legend(figure, {config: style.LOOKS[config] for config in rates["config"].unique()})
+    style.legend(figure, {config: style.look_of(config) for config in rates["config"].unique()})
     style.footnote(
         figure,
         "Star: the rate and EMA width chosen. Every configuration was tried at the same number of rates.",
@@ -41,7 +41,7 @@ def rate_curves(rates: pd.DataFrame) -> Figure:
 
 def _draw_curve(axes: Axes, config: str, rows: pd.DataFrame) -> None:
     """The curve of a configuration, at the best EMA width of each rate, with its marks."""
-    look = style.LOOKS[config]
+    look = style.look_of(config)
     best = rows.groupby("lr")["loss"].min()
     diverged = [float(lr) for lr in best.index[best.isna()]]
     top = axes.get_xaxis_transform()  # x in data, y as a share of the panel
