@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..system.errors import UserError
 from ..system.files import replacing
+from ..system.seals import require_intact
 
 LARGEST_FILE = 2**30  # bytes of a stored picture: as many as 16-bit RGB takes of `pictures.LARGEST_AREA` pixels
 
@@ -94,7 +95,8 @@ def read_index(path: str | Path, kind: str, location: str, archive_state: NDArra
     Raises UserError when the file is missing, damaged, or the index of another source than the one at `location`, whose
     archives are in the state `archive_state`.
     """
-    remedy = f"list {location} again with mpdit encode --list"
+    list_again = f"list {location} again with mpdit encode --list"
+    require_intact(path, list_again)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -104,9 +106,9 @@ def read_index(path: str | Path, kind: str, location: str, archive_state: NDArra
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception:  # numpy and zipfile raise nearly anything on damaged content
-        raise UserError(f"{path}: damaged, or not an index of pictures; {remedy}") from None
+        raise UserError(f"{path}: damaged, or not an index of pictures; {list_again}") from None
     if stored_kind != kind:
-        raise UserError(f"{path}: this is the index of a source of kind {stored_kind}, not {kind}; {remedy}")
+        raise UserError(f"{path}: this is the index of a source of kind {stored_kind}, not {kind}; {list_again}")
     if not np.array_equal(stored_state, archive_state):
-        raise UserError(f"{path}: the indexed files are others, or have changed since; {remedy}")
+        raise UserError(f"{path}: the indexed files are others, or have changed since; {list_again}")
     return PictureListing(list(classes), names, labels, locations)

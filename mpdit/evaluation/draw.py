@@ -24,6 +24,7 @@ from ..system.device import choose_device
 from ..system.errors import UserError
 from ..system.files import replacing, write_json
 from ..system.provenance import commit
+from ..training.kept_snapshots import KeptSnapshots
 from .image_grid import image_grid, position_in_grid, text_picture
 from .sample_archive import sample_writer
 from .trained_model import load_trained_model, open_latents
@@ -65,6 +66,7 @@ def draw(
         status=trained.status,
         commit=commit(),
     )
+    (output / run_files.SAMPLE_RECORD).unlink(missing_ok=True)  # so that it never describes other images
     if trained.status == "diverged":
         record = replace(record, step=trained.step)
         _write_diverged(output, Manifest.read(latents_folder / run_files.MANIFEST).resolution, trained.step)
@@ -72,8 +74,9 @@ def draw(
         if not 1 <= protocol.step <= trained.step:
             raise UserError(f"--step: {protocol.step}: must be 1 to {trained.step}, the last step of {run_folder}")
         latents = open_latents(latents_folder, trained, run_folder)
+        snapshots = KeptSnapshots(run_folder, run, trained)
         model, residual = load_trained_model(
-            run_folder, run, latents, protocol.ema_width, protocol.step, choose_device(device)
+            snapshots, latents, protocol.ema_width, protocol.step, choose_device(device)
         )
         record = replace(record, ema_residual=residual)
         _write_images(output, model, latents, protocol, run.name, batch_size, precision)

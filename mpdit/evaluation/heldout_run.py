@@ -17,7 +17,7 @@ from ..system.console import Progress
 from ..system.device import choose_device
 from ..system.errors import UserError
 from ..system.files import write_csv
-from ..training.snapshots import list_snapshots
+from ..training.kept_snapshots import KeptSnapshots
 from .heldout import HeldoutLosses, heldout_losses
 from .heldout_parts import Part, parts_of
 from .tracing import evenly_spaced
@@ -86,12 +86,13 @@ def measure_run(
     if trained.status != "diverged":
         train, heldout = open_latents(latents_folder, trained, run_folder), Latents(heldout_folder)
         images, fingerprint = parts_of(train, heldout), heldout.fingerprint
-        earlier, last = _steps(run_folder, run, 1 if last_only else snapshots)
+        stored = KeptSnapshots(run_folder, run, trained)
+        earlier, last = _steps(stored, 1 if last_only else snapshots)
         tracked = run.training.ema_widths
         widths = ema_widths if last_only else (*tracked, *ema_widths, None)
         weights = [Weights(step, tracked[0], tuple(part for part in parts if part != "tune")) for step in earlier]
         weights += [Weights(last, width, tuple(parts)) for width in dict.fromkeys(widths)]
-        measurements = list(_measure(run_folder, run, train, weights, images, draws, choose_device(device)))
+        measurements = list(_measure(stored, train, weights, images, draws, choose_device(device)))
     reported = [item for item in measurements if item.part == "report" and item.step == measurements[-1].step]
     image_rows = (
         {"run": run.name, "ema_width": item.ema_width, "image": image, "loss": f"{loss:.9g}"}
@@ -103,29 +104,28 @@ def measure_run(
     write_csv(output, HELDOUT.names, rows)
 
 
-def _steps(run_folder: Path, run: RunSpec, count: int) -> tuple[list[int], int]:
+def _steps(stored: KeptSnapshots, count: int) -> tuple[list[int], int]:
     """At most `count` evenly spaced steps of snapshots: those before the last one, and the last one."""
-    width, folder = run.training.ema_widths[0], run_folder / run_files.SNAPSHOTS
-    steps = evenly_spaced([snapshot.step for snapshot in list_snapshots(folder) if snapshot.width == width], count)
+    width = stored.run.training.ema_widths[0]
+    steps = evenly_spaced(stored.steps(width), count)
     if not steps:
-        raise UserError(f"{folder}: no snapshots of EMA width {width:g}; train the run again")
+        raise UserError(f"{stored.folder}: no snapshots of EMA width {width:g}; train the run again")
     return steps[:-1], steps[-1]
 
 
 def _measure(
-    run_folder: Path,
-    run: RunSpec,
+    stored: KeptSnapshots,
     train: Latents,
     weights: Sequence[Weights],
     images: Mapping[str, Part],
     draws: int,
     device: torch.device,
 ) -> Iterator[Measurement]:
-    model = model_of_run(run, train.shape, train.num_classes).to(device).eval()
-    progress = Progress(run.name, draws * sum(len(images[part]) for item in weights for part in item.parts))
+    model = model_of_run(stored.run, train.shape, train.num_classes).to(device).eval()
+    progress = Progress(stored.run.name, draws * sum(len(images[part]) for item in weights for part in item.parts))
     done = 0
     for item in weights:
-        load_weights(model, run_folder / run_files.SNAPSHOTS, item.ema_width, item.step)
+        load_weights(model, stored, item.ema_width, item.step)
         for part in item.parts:
             yield Measurement(item.step, item.ema_width, part, heldout_losses(model, images[part], draws))
             done += draws * len(images[part])

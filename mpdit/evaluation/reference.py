@@ -16,10 +16,12 @@ from ..data.moments import Moments, row_moments
 from ..data.sources import open_source, rgb_images, source_kind
 from ..experiment.checks import STATISTICS
 from ..experiment.features import FEATURES
+from ..experiment.remedies import remedy
 from ..experiment.schema import Data
 from ..system.console import with_progress
 from ..system.errors import UserError
 from ..system.files import file_hash, replacing
+from ..system.seals import require_intact
 from ..system.seeds import seed_of
 from .features import load_extractor
 from .metrics import frechet_distance, kernel_distance, mean_kernel, over_all_pairs
@@ -88,6 +90,7 @@ class Reference:
     @classmethod
     def load(cls, path: str | Path) -> "Reference":
         """Read what `save` wrote. Raises UserError if the file is missing or is something else."""
+        require_intact(path, remedy(path))
         arrays = read_npz(path)
         try:
             scalars = {name: array.item() for name, array in arrays.items() if array.ndim == 0}

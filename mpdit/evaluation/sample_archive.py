@@ -12,8 +12,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ..experiment.remedies import remedy
 from ..system.errors import UserError
 from ..system.files import replacing
+from ..system.seals import require_intact
 from .npz import read_npz
 
 
@@ -50,6 +52,7 @@ def read_samples(path: str | Path) -> NDArray[np.uint8]:
 
     Raises UserError if the file is missing, damaged, or holds anything but such images.
     """
+    require_intact(path, remedy(path))
     arrays = read_npz(path)
     if "arr_0" not in arrays:
         raise UserError(f"{path}: no array 'arr_0': it must hold the images, uint8 (N, H, W, 3)")

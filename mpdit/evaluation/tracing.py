@@ -24,7 +24,7 @@ from ..system.device import choose_device
 from ..system.errors import UserError
 from ..system.files import write_csv
 from ..system.seeds import generator
-from ..training.snapshots import list_snapshots
+from ..training.kept_snapshots import KeptSnapshots
 from .trained_model import load_stored_weights, open_latents
 
 CORRELATIONS = (0.0, 0.5, 0.9, 0.99)  # of neighboring values of synthetic latents
@@ -78,37 +78,37 @@ def trace(
     magnitudes = []
     if trained.status != "diverged":
         latents = open_latents(latents_folder, trained, run_folder)
-        magnitudes = _measure_run(run_folder, run, latents, images, timesteps, snapshots, choose_device(device))
+        stored = KeptSnapshots(run_folder, run, trained)
+        magnitudes = _measure_run(stored, latents, images, timesteps, snapshots, choose_device(device))
     rows = ({"run": run.name, **asdict(item), "magnitude": f"{item.magnitude:.7g}"} for item in magnitudes)
     write_csv(output, MAGNITUDES.names, rows)
 
 
 def _measure_run(
-    run_folder: Path,
-    run: RunSpec,
+    stored: KeptSnapshots,
     latents: Latents,
     images: int,
     timesteps: Sequence[int],
     snapshots: int,
     device: torch.device,
 ) -> list[TracedMagnitude]:
-    width, folder = run.training.ema_widths[0], run_folder / run_files.SNAPSHOTS
-    steps = evenly_spaced([snapshot.step for snapshot in list_snapshots(folder) if snapshot.width == width], snapshots)
+    width = stored.run.training.ema_widths[0]
+    steps = evenly_spaced(stored.steps(width), snapshots)
     if not steps:
-        raise UserError(f"{folder}: no snapshots of EMA width {width:g}; train the run again")
-    model = model_of_run(run, latents.shape, latents.num_classes).to(device).eval()
+        raise UserError(f"{stored.folder}: no snapshots of EMA width {width:g}; train the run again")
+    model = model_of_run(stored.run, latents.shape, latents.num_classes).to(device).eval()
     batches = _batches(latents, images, device)
     magnitudes = _measure(model, batches, timesteps) + _measure_correlated(model, images, timesteps)
     magnitudes += _weights(model) + _gains(model)
     for step in steps:
-        load_stored_weights(model, folder, width, step)
+        load_stored_weights(model, stored, width, step)
         measured = _weights(model) + _gains(model)
         model.normalize_weights()
         measured += _measure(model, batches, timesteps)
         if step == steps[-1]:
             measured += _measure_correlated(model, images, timesteps)
         magnitudes += [replace(magnitude, step=step, ema_width=width) for magnitude in measured]
-    load_stored_weights(model, folder, None, steps[-1])
+    load_stored_weights(model, stored, None, steps[-1])
     return magnitudes + [replace(magnitude, step=steps[-1]) for magnitude in _weights(model)]
 
 

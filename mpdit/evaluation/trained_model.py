@@ -5,12 +5,10 @@ from pathlib import Path
 import torch
 
 from ..data.latents import Latents
-from ..experiment import run_files
 from ..experiment.records import TrainedRun
-from ..experiment.run_spec import RunSpec
 from ..model.dit import DiT, model_of_run
 from ..system.errors import UserError
-from ..training.snapshots import reconstruct
+from ..training.kept_snapshots import KeptSnapshots
 
 
 def open_latents(folder: Path, trained: TrainedRun, run_folder: Path) -> Latents:
@@ -25,18 +23,18 @@ def open_latents(folder: Path, trained: TrainedRun, run_folder: Path) -> Latents
 
 
 def load_trained_model(
-    run_folder: Path, run: RunSpec, latents: Latents, ema_width: float | None, step: int, device: torch.device
+    snapshots: KeptSnapshots, latents: Latents, ema_width: float | None, step: int, device: torch.device
 ) -> tuple[DiT, float]:
     """The model of a run in evaluation mode on `device`, and the residual of its weights' reconstruction.
 
     See `load_weights`, which also raises the errors.
     """
-    model = model_of_run(run, latents.shape, latents.num_classes)
-    residual = load_weights(model, run_folder / run_files.SNAPSHOTS, ema_width, step)
+    model = model_of_run(snapshots.run, latents.shape, latents.num_classes)
+    residual = load_weights(model, snapshots, ema_width, step)
     return model.eval().to(device), residual
 
 
-def load_weights(model: DiT, snapshots: Path, ema_width: float | None, step: int) -> float:
+def load_weights(model: DiT, snapshots: KeptSnapshots, ema_width: float | None, step: int) -> float:
     """Replace the weights of `model` by the average of relative width `ema_width` (None: plain) at `step`.
 
     Rows of forced weights are put back on the unit sphere. Returns the residual of the reconstruction (see
@@ -48,13 +46,13 @@ def load_weights(model: DiT, snapshots: Path, ema_width: float | None, step: int
     return residual
 
 
-def load_stored_weights(model: DiT, snapshots: Path, ema_width: float | None, step: int) -> float:
+def load_stored_weights(model: DiT, snapshots: KeptSnapshots, ema_width: float | None, step: int) -> float:
     """`load_weights` without normalization: rows are as the snapshots hold them."""
-    weights, residual = reconstruct(snapshots, ema_width, step)
+    weights, residual = snapshots.weights(ema_width, step)
     expected = model.state_dict().keys()
     if weights.keys() != expected:
         missing, unknown = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
         problem = f"missing parameter {missing[0]!r}" if missing else f"unknown parameter {unknown[0]!r}"
-        raise UserError(f"{snapshots}: {problem}: must hold the parameters of the run's model")
+        raise UserError(f"{snapshots.folder}: {problem}: must hold the parameters of the run's model")
     model.load_state_dict(weights)
     return residual

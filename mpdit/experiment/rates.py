@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..system.errors import UserError
+from ..system.seals import CHANGED, damaged, inspect
 from .columns import RATES
+from .remedies import remedy
 from .run_spec import RunSpec
 from .tuning import Tuned
 
@@ -50,6 +52,8 @@ def read_rates(path: str | Path) -> dict[Setting, Tuned]:
 def _read_rows(path: str | Path) -> list[dict[str, str]]:
     made_by = "expected the rates.csv of `snakemake tune`"
     try:
+        if inspect(path).damage == CHANGED:
+            raise damaged(path, CHANGED, f"put rates of your own into another file, or {remedy(path)}")
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:

@@ -160,6 +160,7 @@ class TrainedRun(JsonRecord):
     versions: dict[str, str | None] = field(default_factory=dict)
     devices: int = 1  # number of them; added after version 0.1, which wrote `4 x NAME` as the device
     study: str | None = None  # SHA-256 of the study's Python file, where there is one
+    snapshots: tuple[int, ...] = ()  # steps at which EMAs were stored; not recorded in version 0.1
 
     @classmethod
     def from_json(cls, values: object, source: str) -> "TrainedRun":
@@ -173,8 +174,9 @@ class TrainedRun(JsonRecord):
         return trained
 
     def to_json(self) -> dict[str, Any]:
-        later = {"devices": 1, "study": None}
-        return {key: value for key, value in asdict(self).items() if key not in later or value != later[key]}
+        later = {"devices": 1, "study": None, "snapshots": []}
+        values = {**asdict(self), "snapshots": list(self.snapshots)}
+        return {key: value for key, value in values.items() if key not in later or value != later[key]}
 
     @property
     def hardware(self) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 
-from ..system.seals import REMEDY
+from ..system.seals import REMEDY, require_intact
 from . import run_files
 
 KINDS = ("runs", "latents", "reference", "experiments", "tuning", "figures", "interim")  # folders in results/
@@ -19,6 +19,14 @@ def remedy(path: str | Path) -> str:
         if parts[position] in KINDS:
             return _remedy_in(parts[position], PurePath(*parts[position:]), Path(path))
     return _of_whole_study(PurePath(path).name)
+
+
+def require_intact_model(folder: str | Path) -> None:
+    """Raise UserError unless the files of a saved model are as they were written, where they are in a folder here."""
+    for name in (run_files.MODEL_CONFIG, run_files.MODEL_WEIGHTS):
+        path = Path(folder) / name
+        if path.exists():
+            require_intact(path, remedy(path))
 
 
 def make_again(goal: str | PurePath) -> str:
@@ -41,6 +49,9 @@ def _remedy_in(kind: str, goal: PurePath, path: Path) -> str:
         return _of_run(goal, path)
     if kind == "latents" and len(goal.parts) > 2:
         folder = PurePath(*goal.parts[:2])
+        if goal.parts[2] == "shards":  # what was encoded already stays
+            lost = f"results/{PurePath(*goal.parts[:4])}"
+            return f"delete {lost} and run `snakemake --cores all results/{folder}/{run_files.MANIFEST}`"
         return f"delete results/{folder} and run `snakemake --cores all results/{folder}/{run_files.MANIFEST}`"
     if kind == "interim":
         return "run `snakemake --cores 1 interim` again"

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..experiment.ladder import Config, Size, parse_model, resolve
 from ..experiment.names import canonical
 from ..experiment.parts import Identity, identities, in_words, require
+from ..experiment.remedies import require_intact_model
 from ..experiment.run_spec import RunSpec
 from ..experiment.study_file import failure_in_study, load_study
 from ..system.errors import UserError
@@ -107,11 +108,13 @@ class DiT(
     ) -> "DiT":
         """The model of a folder or of a repository on the hub; `options` are those of huggingface_hub.
 
+        Files in a folder are compared with their seals.
         A model with parts of a study needs the Python file that registers them, `study`. A study.py that lies in the
         folder is never run on its own. Raises UserError, one line, where a part is unknown or has another version.
         """
         if study is not None:
             load_study(study)
+        require_intact_model(pretrained_model_name_or_path)
         model: DiT = super().from_pretrained(pretrained_model_name_or_path, **options)
         return model
 

@@ -187,6 +187,8 @@ def require_intact(path: str | Path, remedy: str = REMEDY) -> None:
     A large file is read once: not again while its size and time stay the same.
     """
     path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
     kept = _kept_seals(path)
     if kept and was_checked(path, kept):
         return

@@ -20,6 +20,8 @@ class CheckpointMetadata:
     seconds: float  # of training so far, without what was lost in kills
     spec: Mapping[str, Any]  # JSON of what defines the run, see `identity`
     latents: str  # fingerprint of the latents
+    table: str | None = None  # training.csv so far; not kept in version 0.1
+    snapshots: tuple[int, ...] | None = None  # steps at which EMAs were stored so far; not kept in version 0.1
 
     @classmethod
     def read(cls, path: str | Path) -> "CheckpointMetadata":
@@ -30,6 +32,8 @@ class CheckpointMetadata:
             float(stored["seconds"]),
             json.loads(stored["spec"]),
             stored["latents"],
+            stored.get("table"),
+            tuple(json.loads(stored["snapshots"])) if "snapshots" in stored else None,
         )
 
     def to_safetensors(self) -> dict[str, str]:
@@ -40,6 +44,8 @@ class CheckpointMetadata:
             "seconds": repr(self.seconds),
             "spec": json.dumps(self.spec, sort_keys=True),
             "latents": self.latents,
+            **({} if self.table is None else {"table": self.table}),
+            **({} if self.snapshots is None else {"snapshots": json.dumps(self.snapshots)}),
         }
 
 

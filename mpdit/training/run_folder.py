@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 from ..experiment.records import TrainedRun
 from ..experiment.run_files import (
     CHECKPOINTS,
-    MODEL_CONFIG,
     MODEL_WEIGHTS,
     OUTCOME,
     SNAPSHOTS,
@@ -29,13 +27,14 @@ from ..experiment.study_file import study_hash
 from ..system.console import duration
 from ..system.device import device_name, peak_memory
 from ..system.errors import UserError
-from ..system.files import read_json, replacing, write_json
+from ..system.files import read_json, write_json
 from ..system.interruption import STATUS
 from ..system.provenance import commit, versions
 from .checkpoint import newest_checkpoint, save_checkpoint
 from .resume import CheckpointMetadata, identity, require_same_run
+from .saved_model import save_model
 from .sealed_tensors import system_error
-from .snapshots import list_snapshots, save_snapshot
+from .snapshots import find_damage, list_snapshots, save_snapshot, snapshot_at
 from .trainer import Trainer
 from .training_log import RunLog, TrainingRow, TrainingTable
 
@@ -56,6 +55,7 @@ class RunFolder:
         self.folder, self.trainer, self.latents, self.run_log = folder, trainer, latents, log
         self.spec, self.steps, self.is_first = trainer.spec, trainer.training.steps, trainer.ranks.is_first
         self.saved = self.logged = 0  # steps of the last checkpoint and of the last row in training.csv
+        self.stored: list[int] = []  # steps at which EMAs were stored
         self.seconds_before = 0.0  # of training in earlier processes
         self.save_seconds = 0.0  # that the last checkpoint took
 
@@ -67,7 +67,7 @@ class RunFolder:
         Raises UserError if it is not of this run, and where the run was trained to its end before and no checkpoint is
         left: such a run is never trained from the start again.
         """
-        path = None
+        path, checkpoint = None, None
         if self.is_first:
             remove_partial_files(self.folder)
             path = newest_checkpoint(self.folder / CHECKPOINTS, self.run_log.report)
@@ -84,14 +84,23 @@ class RunFolder:
             self.trainer.load_state_dict(checkpoint.step, load_file(path))
             self.saved, self.logged = checkpoint.step, checkpoint.logged
             self.seconds_before = checkpoint.seconds
+            self.stored = self._stored_before(checkpoint)
         if self.is_first:
             write_spec(self.folder / SPEC, self.spec)
             if self.trainer.step < self.steps:
                 (self.folder / TRAINED).unlink(missing_ok=True)  # from when the run had fewer steps
-            self.table = TrainingTable(self.folder / TRAINING_TABLE, self.logged)
+            rows = checkpoint.table if checkpoint else None
+            self.table = TrainingTable(self.folder / TRAINING_TABLE, self.logged, rows)
             self._report_start()
         self.started = self.log_time = self.save_time = time.monotonic()
         self.log_step = self.trainer.step
+
+    def _stored_before(self, checkpoint: CheckpointMetadata) -> list[int]:
+        """Return the steps at which EMAs were stored up to a checkpoint."""
+        if checkpoint.snapshots is not None:
+            return list(checkpoint.snapshots)
+        there = list_snapshots(self.folder / SNAPSHOTS)
+        return sorted({s.step for s in there if s.width is not None and s.step <= checkpoint.step})
 
     def _report_start(self) -> None:
         trainer, step = self.trainer, self.trainer.step
@@ -156,6 +165,7 @@ class RunFolder:
         if self.is_first:
             for width, tensors in self.trainer.ema.averages.items():
                 self._save_snapshot(width, tensors)
+            self.stored = sorted({*self.stored, self.trainer.step})
 
     def _save_snapshot(self, width: float | None, tensors: Mapping[str, Tensor]) -> None:
         dtype, metadata = self.trainer.training.snapshot_dtype, {"run": self.spec.name}
@@ -181,7 +191,15 @@ class RunFolder:
             return False
         self.table.sync()
         step = self.trainer.step
-        metadata = CheckpointMetadata(step, self.logged, self.seconds(), identity(self.spec), self.latents)
+        metadata = CheckpointMetadata(
+            step,
+            self.logged,
+            self.seconds(),
+            identity(self.spec),
+            self.latents,
+            self.table.text(),
+            tuple(self.stored),
+        )
         try:
             save_checkpoint(self.folder / CHECKPOINTS, step, self.trainer.state_dict(), metadata.to_safetensors())
             self.saved = step
@@ -225,8 +243,9 @@ class RunFolder:
         if self.logged != self.trainer.step:  # between two log rows: the checkpoint keeps the sums so far
             self.table.append(self._row())
         self.table.end("trained")
-        if self.trainer.step not in [snapshot.step for snapshot in list_snapshots(self.folder / SNAPSHOTS)]:
-            self.save_snapshots()  # `steps` was lowered below what was done
+        last = [snapshot_at(self.folder / SNAPSHOTS, self.trainer.step, width) for width in self.trainer.ema.averages]
+        if any(find_damage(snapshot, self.spec.name) for snapshot in last):  # lost, or `steps` was lowered
+            self.save_snapshots()
         self._save_snapshot(None, self.trainer.parameters)
         save_model(self.trainer, self.folder)
         self._write_outcome("trained", self.trainer.step)
@@ -254,6 +273,7 @@ class RunFolder:
             versions=versions(),
             study=study_hash(),
             devices=trainer.ranks.world,
+            snapshots=tuple(self.stored),
         )
         for name in (OUTCOME, TRAINED):
             write_json(self.folder / name, outcome.to_json())
@@ -271,23 +291,6 @@ def remove_partial_files(folder: Path) -> None:
         path.unlink(missing_ok=True)
     for path in folder.glob(".model-*"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-@torch.no_grad()
-def save_model(trainer: Trainer, folder: Path) -> None:
-    """Write config.json and model.safetensors for `DiT.from_pretrained`: the EMA of the first width, renormalized.
-
-    This replaces the trainer's weights: it ends the training.
-    """
-    averages = trainer.ema.averages[trainer.training.ema_widths[0]]
-    for name, parameter in trainer.parameters.items():
-        parameter.data = averages[name].clone()  # memory of its own: safetensors saves no views
-    trainer.model.normalize_weights()
-    with TemporaryDirectory(prefix=".model-", dir=folder) as temporary:
-        trainer.model.save_pretrained(temporary)
-        for name in (MODEL_WEIGHTS, MODEL_CONFIG):
-            with replacing(folder / name) as part:
-                shutil.move(Path(temporary) / name, part)
 
 
 def describe_error(error: Exception) -> str:

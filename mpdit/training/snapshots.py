@@ -1,22 +1,24 @@
-"""Stored models of a run: one safetensors file per EMA width and step, and one of the plain weights at the end.
+"""Stored models of a run: one sealed safetensors file per EMA width and step, and one of the plain weights at the end.
 
 Snapshots hold averages as they are, with forced rows not renormalized. `reconstruct` builds an average of any width
 from them (see `ema_profiles`); only then call `model.normalize_weights()`, as EDM2's forward pass would.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..experiment.ema_profiles import LARGEST_RESIDUAL, fit_profile
+from ..experiment.remedies import remedy
+from ..system import safetensors_seal, seals
 from ..system.errors import UserError
 from ..system.files import replacing
+from .sealed_tensors import save_sealed
 
 SNAPSHOT_NAME = re.compile(r"step-([0-9]{8,})-(?:width-([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?)|plain)")
 SNAPSHOT_DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -46,11 +48,19 @@ def save_snapshot(
     if dtype not in SNAPSHOT_DTYPES:
         raise UserError(f"training.snapshot_dtype: {dtype!r}: must be one of {', '.join(SNAPSHOT_DTYPES)}")
     stored = {name: _to_storage(tensor.detach(), SNAPSHOT_DTYPES[dtype]) for name, tensor in tensors.items()}
-    path = Path(folder) / f"step-{step:08d}-{_file_label(width)}.safetensors"
-    described = {**(metadata or {}), "step": str(step), "width": "plain" if width is None else repr(float(width))}
-    with replacing(path) as part:
-        save_file(stored, part, metadata=described)
+    path = snapshot_at(folder, step, width).path
+    with replacing(path, sealed=False) as part:
+        save_sealed(stored, part, {**(metadata or {}), **_own_metadata(step, width)})
     return path
+
+
+def _own_metadata(step: int, width: float | None) -> dict[str, str]:
+    return {"step": str(step), "width": "plain" if width is None else repr(float(width))}
+
+
+def snapshot_at(folder: str | Path, step: int, width: float | None) -> Snapshot:
+    """Return the snapshot of this step and width, whether or not its file is there."""
+    return Snapshot(step, width, Path(folder) / f"step-{step:08d}-{_file_label(width)}.safetensors")
 
 
 def list_snapshots(folder: str | Path) -> list[Snapshot]:
@@ -62,56 +72,92 @@ def list_snapshots(folder: str | Path) -> list[Snapshot]:
     return sorted(snapshots, key=lambda snapshot: (snapshot.step, snapshot.width is None, snapshot.width or 0.0))
 
 
-def reconstruct(folder: str | Path, width: float | None, step: int) -> tuple[dict[str, Tensor], float]:
+def find_damage(snapshot: Snapshot, run: str | None = None) -> str | None:
+    """Return what is wrong with a snapshot's file, in words, or None.
+
+    That is a changed byte, or another model than the file's name says. `run` is the run whose model it must be, where
+    that is known. Files of version 0.1 have no seal, which is noted.
+    """
+    inspection = seals.inspect(snapshot.path)
+    if inspection.damage is not None:
+        return inspection.damage
+    if not inspection.sealed:
+        seals.note_unsealed(snapshot.path)
+    metadata = safetensors_seal.read_metadata(snapshot.path)
+    expected = _own_metadata(snapshot.step, snapshot.width) | ({} if run is None else {"run": run})
+    for field, value in expected.items():
+        if metadata.get(field, value) != value:
+            return f"holds the model of {field} {metadata[field]}, must be of {field} {value}"
+    return None
+
+
+def reconstruct(
+    folder: str | Path,
+    width: float | None,
+    step: int,
+    expected: Sequence[Snapshot] | None = None,
+    require: Callable[[Sequence[Snapshot]], None] | None = None,
+) -> tuple[dict[str, Tensor], float]:
     """Return the average of relative width `width` after `step` steps, from a folder's snapshots, and its residual.
 
     Float32 tensors on the CPU, not renormalized. A width that was tracked comes back exactly as stored (residual 0);
     None returns the plain weights, where they are stored; any other width is fitted with all snapshots up to `step`
     (see `ema_profiles.fit_profile`). Reads one tensor of one snapshot at a time.
 
+    Args:
+        expected: the snapshots that the run has stored, whether or not they are still there (all that are there). One
+            that is needed and is gone is never replaced by a fit.
+        require: is called with the snapshots that are needed, and raises UserError unless they are intact.
+
     Raises UserError when `step` has no snapshot (between two of them even the best fit is off by 7 to 26 %), when the
-    residual exceeds LARGEST_RESIDUAL, or when a file is damaged.
+    residual exceeds LARGEST_RESIDUAL, or when a file is damaged or gone.
     """
-    snapshots = list_snapshots(folder)
+    snapshots = list_snapshots(folder) if expected is None else expected
+    require = require or _require_intact
     if not snapshots:
         raise UserError(f"{folder}: found no snapshots (step-*.safetensors): must be the snapshots of a trained run")
     if width is None:
-        return _plain_weights(folder, snapshots, step), 0.0
-    averages = [(s.step, s.width, s.path) for s in snapshots if s.width is not None]
-    steps = sorted({stored for stored, _, _ in averages})
+        plain = [s for s in snapshots if s.width is None]
+        if step not in [s.step for s in plain]:
+            raise UserError(f"{folder}: no plain weights at step {step}: {_allowed_steps([s.step for s in plain])}")
+        used = [(s, 1.0) for s in plain if s.step == step]
+        require([s for s, _ in used])
+        return _weighted_sum(used), 0.0
+    averages = [(s, s.width) for s in snapshots if s.width is not None]
+    steps = sorted({s.step for s, _ in averages})
     if step not in steps:
         raise UserError(f"{folder}: no EMA snapshot at step {step}: {_allowed_steps(steps)}")
-    averages = [average for average in averages if average[0] <= step]
-    coefficients, residual = fit_profile([average[:2] for average in averages], step, width)
+    averages = [(s, tracked) for s, tracked in averages if s.step <= step]
+    coefficients, residual = fit_profile([(s.step, tracked) for s, tracked in averages], step, width)
     if not residual <= LARGEST_RESIDUAL:
-        tracked = ", ".join(f"{w:g}" for w in sorted({w for _, w, _ in averages}))
+        widths = ", ".join(f"{tracked:g}" for tracked in sorted({tracked for _, tracked in averages}))
         raise UserError(
             f"{folder}: EMA width {width:g} at step {step}: the {len(averages)} snapshots up to this step (widths "
-            f"{tracked}) reconstruct it with an error of {residual:.1%}: must be within {LARGEST_RESIDUAL:.0%}; choose "
+            f"{widths}) reconstruct it with an error of {residual:.1%}: must be within {LARGEST_RESIDUAL:.0%}; choose "
             f"a tracked width, a width closer to one, or a later step, or train with more snapshots"
         )
-    used = [(path, c) for (_, _, path), c in zip(averages, coefficients.tolist(), strict=True) if c]
+    used = [(s, c) for (s, _), c in zip(averages, coefficients.tolist(), strict=True) if c]
+    require([s for s, _ in used])
     return _weighted_sum(used), residual
 
 
-def _plain_weights(folder: str | Path, snapshots: Sequence[Snapshot], step: int) -> dict[str, Tensor]:
-    steps = [s.step for s in snapshots if s.width is None]
-    if step not in steps:
-        raise UserError(f"{folder}: no plain weights at step {step}: {_allowed_steps(steps)}")
-    return _weighted_sum([(s.path, 1.0) for s in snapshots if s.width is None and s.step == step])
+def _require_intact(snapshots: Sequence[Snapshot]) -> None:
+    for snapshot in snapshots:
+        damage = find_damage(snapshot)
+        if damage is not None:
+            raise seals.damaged(snapshot.path, damage, remedy(snapshot.path))
 
 
-def _weighted_sum(files: Sequence[tuple[Path, float]]) -> dict[str, Tensor]:
+def _weighted_sum(snapshots: Sequence[tuple[Snapshot, float]]) -> dict[str, Tensor]:
     """Return the sum of models times coefficients, in float32; only one tensor of one file is held beside the sum."""
     total: dict[str, Tensor] = {}
-    for path, coefficient in files:
+    first = snapshots[0][0].path.name
+    for (_, _, path), coefficient in snapshots:
         try:
             with safe_open(path, framework="pt") as snapshot:
                 names = snapshot.keys()
                 if total and set(names) != total.keys():
-                    raise UserError(
-                        f"{path}: holds other parameters than {files[0][0].name}: both must be of the same run"
-                    )
+                    raise UserError(f"{path}: holds other parameters than {first}: both must be of the same run")
                 for name in names:
                     tensor = snapshot.get_tensor(name)
                     if name not in total:
@@ -121,10 +167,10 @@ def _weighted_sum(files: Sequence[tuple[Path, float]]) -> dict[str, Tensor]:
                     else:
                         raise UserError(
                             f"{path}: {name}: found shape {tuple(tensor.shape)}, must be {tuple(total[name].shape)} "
-                            f"as in {files[0][0].name}"
+                            f"as in {first}"
                         )
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: damaged snapshot ({error}): delete it, or restore it from a copy") from None
+            raise seals.damaged(path, str(error), remedy(path)) from None
     return total
 
 

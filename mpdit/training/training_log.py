@@ -1,6 +1,7 @@
 """What training reports while it runs: lines for the terminal and train.log, and rows of training.csv."""
 
 import csv
+import io
 import os
 import sys
 import time
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..experiment.columns import TRAINING
+from ..experiment.remedies import remedy
 from ..system.console import PROGRESS_INTERVAL
-from ..system.files import write_csv
+from ..system.files import write_csv, write_seals
+from ..system.seals import Seal, read_intact
 from .loss_sums import LossMeans
 
 Status = Literal["training", "trained", "diverged"]
@@ -84,13 +87,19 @@ def _cell(value: object) -> str:
 
 
 class TrainingTable:
-    """training.csv: appended row by row, each row flushed; rewritten when that fails or when training resumes."""
+    """training.csv: appended row by row, each row flushed; rewritten when that fails or when training resumes.
 
-    def __init__(self, path: Path, logged: int):
-        """Keep the rows of an existing file up to step `logged`, the last one that the checkpoint includes."""
+    Its seal covers the rows that the last checkpoint includes, and at the end all of them.
+    """
+
+    def __init__(self, path: Path, logged: int, text: str | None = None):
+        """Keep the rows up to step `logged`, the last one that the checkpoint includes: those of `text`, its content as
+        the checkpoint has it, or, of a checkpoint that has none, those of an existing file."""
         self.path = path
         self._complete = False  # whether the file holds all rows
-        self._rows = [row for row in _read_rows(path) if int(row["step"]) <= logged]
+        if text is None and logged and path.exists():
+            text = read_intact(path, remedy(path)).decode(errors="replace")
+        self._rows = [row for row in _complete_rows(text or "") if int(row["step"]) <= logged]
         for row in self._rows:
             row["status"] = "training"  # even if it ended a shorter run
         self._rewrite()
@@ -116,26 +125,34 @@ class TrainingTable:
             self._complete = False  # a full disk: all rows are written again with the next one
 
     def end(self, status: Status) -> None:
-        """Replace the status of the last row."""
+        """Replace the status of the last row; no more rows follow."""
         self._rows[-1]["status"] = status
-        self._rewrite()
+        self._rewrite(grows=False)
+
+    def text(self) -> str:
+        """Return the content of the file, as it should be."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        return text.getvalue()
 
     def sync(self) -> None:
-        """Flush all rows to disk, so that a checkpoint never counts on a row that a power failure has taken."""
-        with suppress(OSError), open(self.path, "rb+") as file:
-            os.fsync(file.fileno())
+        """Flush all rows to disk and seal them."""
+        with suppress(OSError):
+            with open(self.path, "rb+") as file:
+                os.fsync(file.fileno())
+            if self._complete:
+                write_seals(self.path, [Seal.of_bytes(self.text().encode(), grows=True)])
 
-    def _rewrite(self) -> None:
+    def _rewrite(self, grows: bool = True) -> None:
         self._complete = False
         with suppress(OSError):
-            write_csv(self.path, COLUMNS, self._rows)
+            write_csv(self.path, COLUMNS, self._rows, grows=grows)
             self._complete = True
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
+def _complete_rows(text: str) -> list[dict[str, str]]:
     """Return the complete rows under the known header; a last line that was cut short by a kill is not complete."""
-    if not path.exists():
-        return []
-    with open(path, newline="", errors="replace") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(io.StringIO(text)))
     return [row for row in rows if tuple(row) == COLUMNS and row["status"] and row["step"].isdigit()]

@@ -9,6 +9,7 @@ from mpdit.data.listing import PackedStrings
 from mpdit.data.sources import open_source, save_index
 from mpdit.experiment.parse import parse_data
 from mpdit.system.errors import UserError
+from mpdit.system.seals import seal_file
 
 
 @pytest.fixture(scope="module")
@@ -52,5 +53,8 @@ def test_an_index_of_something_else_is_refused(packed, tmp_path):
     with pytest.raises(UserError, match=r"index\.npz: the indexed files are others, .*; list .*other\.tar again"):
         open_source(other, index=index)
     index.write_bytes(index.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"index\.npz: damaged: its content is not .*; list .*tar again"):
+        open_source(packed["tar"], index=index)
+    seal_file(index).unlink()
     with pytest.raises(UserError, match=r"index\.npz: damaged, or not an index of pictures; list .*tar again"):
         open_source(packed["tar"], index=index)

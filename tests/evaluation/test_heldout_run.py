@@ -14,8 +14,10 @@ from mpdit.evaluation.heldout import heldout_losses
 from mpdit.evaluation.heldout_parts import parts_of
 from mpdit.evaluation.trained_model import load_trained_model
 from mpdit.experiment.columns import HELDOUT, HELDOUT_IMAGES
+from mpdit.experiment.records import TrainedRun
 from mpdit.model.dit import create_model
 from mpdit.system.files import write_json
+from mpdit.training.kept_snapshots import KeptSnapshots
 from mpdit.training.snapshots import save_snapshot
 
 STEPS = (3, 6, 9, 12)
@@ -81,9 +83,10 @@ def test_snapshots_are_measured_over_training_and_every_width_at_the_end(stored)
 def test_the_losses_are_those_of_the_weights_named(stored):
     rows, _ = stored.measure("--snapshots", 2, "--ema-widths", "0.07")
     images = parts_of(stored.train, stored.heldout)
+    snapshots = KeptSnapshots(stored.folder, stored.run, TrainedRun.read(stored.folder / "trained.json"))
     for row in rows:
         width = float(row["ema_width"]) if row["ema_width"] else None
-        model, _ = load_trained_model(stored.folder, stored.run, stored.train, width, int(row["step"]), "cpu")
+        model, _ = load_trained_model(snapshots, stored.train, width, int(row["step"]), "cpu")
         losses = heldout_losses(model, images[row["part"]], 32)
         assert float(row["loss"]) == pytest.approx(losses.mean, rel=1e-8)
         assert [float(row[f"loss_q{number}"]) for number in (1, 2, 3, 4)] == pytest.approx(losses.quarters, rel=1e-8)

@@ -16,6 +16,8 @@ GOALS = {
     "results/runs/a and run `snakemake --cores all results/runs/a/trained.json`",
     "latents/digits-1/mean.npy": "delete results/latents/digits-1 and run `snakemake --cores all "
     "results/latents/digits-1/manifest.json`",
+    "latents/digits-1/shards/2-of-3/mean.npy": "delete results/latents/digits-1/shards/2-of-3 and run `snakemake "
+    "--cores all results/latents/digits-1/manifest.json`",
     "reference/digits.npz": "delete it and run `snakemake --cores all results/reference/digits.npz`",
     "experiments/table1/plan.json": "delete it and run `snakemake --cores all results/experiments/table1/plan.json`",
     "figures/loss.png": "delete it and run `snakemake --cores all results/figures/loss.png`",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from helpers.tiny_runs import assert_same_run, log_lines, make_spec, train_in, write_latents
@@ -63,7 +64,7 @@ def test_a_checkpoint_of_version_0_1_resumes_bit_identically(tmp_path, latents, 
 def test_checkpoints_have_the_metadata_of_version_0_1(uninterrupted):
     path = uninterrupted / "checkpoints" / "step-00000008.safetensors"
     metadata = read_metadata(path)
-    assert metadata.keys() == {*VERSION_0_1, "file_xxh3_128"}
+    assert metadata.keys() == {*VERSION_0_1, "table", "snapshots", "file_xxh3_128"}
     assert {key: metadata[key] for key in VERSION_0_1 if key != "seconds"} == {
         key: value for key, value in VERSION_0_1.items() if key != "seconds"
     }
@@ -73,8 +74,9 @@ def test_checkpoints_have_the_metadata_of_version_0_1(uninterrupted):
 def test_metadata_is_read_as_it_was_written(tmp_path):
     metadata = CheckpointMetadata(8, 5, 1.25, json.loads(VERSION_0_1["spec"]), VERSION_0_1["latents"])
     assert metadata.to_safetensors() == VERSION_0_1
-    write_checkpoint(tmp_path / "step-00000008.safetensors", {}, VERSION_0_1)
-    assert CheckpointMetadata.read(tmp_path / "step-00000008.safetensors") == metadata
+    for name, written in {"old": metadata, "new": replace(metadata, table="step\n5\n", snapshots=(4, 8))}.items():
+        write_checkpoint(tmp_path / name, {}, written.to_safetensors())
+        assert CheckpointMetadata.read(tmp_path / name) == written
 
 
 def test_a_checkpoint_of_another_spec_is_an_error_in_one_line(uninterrupted, latents):

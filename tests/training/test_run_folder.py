@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 import torch
+from helpers.damage import flip_bit
 from helpers.limits import largest_file
 from helpers.tiny_runs import (
     after_step,
@@ -26,6 +27,7 @@ import mpdit
 from mpdit.data.latents import Latents
 from mpdit.experiment.run_files import list_checkpoints
 from mpdit.system.errors import UserError
+from mpdit.system.seals import Inspection, inspect
 from mpdit.training import run_folder
 from mpdit.training.snapshots import list_snapshots
 from mpdit.training.trainer import Trainer
@@ -198,3 +200,38 @@ def test_a_run_whose_last_checkpoint_cannot_be_written_fails(tmp_path, latents, 
     assert lines[-2] == "checkpoint of step 12 not saved (No space left on device): the one of step 8 is kept"
     assert lines[-1] == "stops: the last step could not be saved; run it again to continue from step 8"
     assert not (tmp_path / "run" / "trained.json").exists()
+
+
+# --- Seals ---
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_changed_model_is_one_line_and_comes_back_from_the_last_checkpoint(tmp_path, latents, uninterrupted, name):
+    run = shutil.copytree(uninterrupted, tmp_path / "runs" / make_spec().name)
+    mpdit.DiT.from_pretrained(run)
+    flip_bit(run / name, -5)
+    message = f"{run / name}: damaged: its content .*; delete it and trained.json, then run `snakemake"
+    with pytest.raises(UserError, match=message):
+        mpdit.DiT.from_pretrained(run)
+    for lost in (name, "trained.json"):
+        (run / lost).unlink()
+    assert train_in(run, make_spec(), latents) == 0
+    mpdit.DiT.from_pretrained(run)
+    assert_same_run(run, uninterrupted)
+
+
+def test_the_last_snapshots_and_rows_come_back_from_the_last_checkpoint(tmp_path, latents, uninterrupted):
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    for name in ("trained.json", "training.csv", "snapshots/step-00000012-width-0.100.safetensors"):
+        (run / name).unlink()
+    flip_bit(run / "snapshots" / "step-00000012-plain.safetensors")
+    assert train_in(run, make_spec(), latents) == 0
+    assert_same_run(run, uninterrupted)
+    assert read_outcome(run).snapshots == read_outcome(uninterrupted).snapshots == (4, 8, 12)
+
+
+def test_everything_in_a_trained_run_is_sealed(uninterrupted):
+    unsealed = {"spec.json", "train.log", "lock"}  # a run's name seals its spec; logs are no results
+    for path in uninterrupted.rglob("[!.]*"):
+        if path.is_file() and path.name not in unsealed:
+            assert inspect(path) == Inspection(sealed=True), path

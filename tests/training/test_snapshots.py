@@ -1,11 +1,13 @@
 """Stored models: names and dtypes, and reconstruction against the brute-force average over all steps."""
 
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from helpers.damage import flip_bit
 from helpers.ema_profiles import closed_form
 from safetensors import safe_open
 
@@ -31,7 +33,9 @@ def test_names_metadata_and_dtypes_of_snapshots(tmp_path):
     assert path.name == "step-00000007-plain.safetensors"
     assert (tmp_path / "step-00000007-width-0.050.safetensors").exists()
     with safe_open(path, framework="pt") as file:
-        assert file.metadata() == {"run": "a run", "step": "7", "width": "plain"}
+        metadata = file.metadata()
+        assert metadata.pop("file_xxh3_128")
+        assert metadata == {"run": "a run", "step": "7", "width": "plain"}
         dtypes = {name: file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
     assert dtypes == {"gain": torch.float32, "huge": torch.float32, "w": torch.float16}
     assert list_snapshots(tmp_path / "none") == []
@@ -180,8 +184,21 @@ def test_damaged_or_foreign_snapshots_are_errors_that_name_the_file(tmp_path):
     with pytest.raises(UserError, match=r"holds other parameters than step-00000001-width-0.050.safetensors"):
         reconstruct(tmp_path, 0.055, 2)
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(UserError, match=r"step-00000001-width-0.050.safetensors: damaged snapshot"):
+    with pytest.raises(UserError, match=r"step-00000001-width-0.050.safetensors: damaged: its content does not match"):
         reconstruct(tmp_path, 0.055, 2)
+
+
+def test_a_flipped_bit_and_a_swapped_snapshot_are_errors_that_name_the_file(tmp_path):
+    first, second = (save_snapshot(tmp_path, step, 0.05, {"w": torch.ones(4, 4)}) for step in (1, 2))
+    flip_bit(second, -1)
+    with pytest.raises(UserError, match=r"step-00000002-width-0.050.safetensors: damaged: its content does not match"):
+        reconstruct(tmp_path, 0.05, 2)
+    shutil.copy(first, second)
+    with pytest.raises(UserError, match="damaged: holds the model of step 1, must be of step 2"):
+        reconstruct(tmp_path, 0.05, 2)
+    shutil.copy(save_snapshot(tmp_path, 2, 0.1, {"w": torch.ones(4, 4)}), second)
+    with pytest.raises(UserError, match=r"holds the model of width 0.1, must be of width 0.05"):
+        reconstruct(tmp_path, 0.05, 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")

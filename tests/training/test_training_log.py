@@ -4,10 +4,13 @@ import os
 import sys
 
 import pytest
+from helpers.damage import cut_line, flip_bit
 from helpers.limits import largest_file
 from helpers.tiny_runs import log_lines, make_spec, train_in
 
 from mpdit.experiment.columns import TRAINING
+from mpdit.system.errors import UserError
+from mpdit.system.seals import read_intact
 from mpdit.training.loss_sums import LossMeans
 from mpdit.training.training_log import COLUMNS, RunLog, TrainingRow, TrainingTable
 
@@ -72,15 +75,50 @@ def test_a_resumed_table_keeps_the_complete_rows_up_to_the_checkpoint(tmp_path):
     table = TrainingTable(path, logged=0)
     for step in (50, 100, 150):
         table.append(row(step, memory_mb=float(step)))
-    table.end("trained")
     with open(path, "a") as file:
         file.write("200,0.5,0.")  # cut short by a kill
     kept = lines(path)[:3]
     resumed = TrainingTable(path, logged=100)
     assert lines(path) == kept
+    resumed.end("trained")
+    resumed = TrainingTable(path, logged=100)
+    assert lines(path) == kept
     resumed.append(row(150))
     assert [line.split(",")[0] for line in lines(path)] == ["step", "50", "100", "150"]
     assert (resumed.last_loss, resumed.peak_memory_mb) == (1.5, 500)
+
+
+def test_lost_and_changed_rows_come_back_from_the_checkpoint(tmp_path):
+    path = tmp_path / "training.csv"
+    table = TrainingTable(path, logged=0)
+    for step in (50, 100):
+        table.append(row(step))
+    complete = table.text()
+    assert path.read_text() == complete
+    for damage in (lambda: cut_line(path, 1), lambda: flip_bit(path), path.unlink):
+        damage()
+        TrainingTable(path, logged=100, text=complete)
+        assert read_intact(path).decode() == complete
+
+
+def test_the_seal_covers_the_rows_of_the_last_checkpoint_and_at_the_end_all(tmp_path):
+    path = tmp_path / "training.csv"
+    table = TrainingTable(path, logged=0)
+    table.append(row(50))
+    table.sync()
+    table.append(row(100))
+    assert read_intact(path).decode() == table.text()
+    content = path.read_text()
+    cut_line(path, 1)
+    with pytest.raises(UserError, match="damaged: its content"):
+        read_intact(path)
+    with pytest.raises(UserError, match="damaged: its content"):
+        TrainingTable(path, logged=100)
+    path.write_text(content)
+    table.end("trained")
+    cut_line(path, 2)
+    with pytest.raises(UserError, match="damaged: its content"):
+        read_intact(path)
 
 
 @pytest.mark.parametrize("content", ["", "step,loss\n1,2\n", "no table at all"])

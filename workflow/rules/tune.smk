@@ -5,6 +5,7 @@
 # may reach are enumerated when the workflow is parsed; they are ordinary runs, trained by the rule that trains all others.
 
 from mpdit.experiment.tuning import rounds
+from mpdit.results.tuning import read_rungs
 
 ROUNDS = rounds(experiment.tuning.rates)
 STUDY = json.dumps(experiment.configuration)
@@ -13,7 +14,10 @@ STUDY = json.dumps(experiment.configuration)
 def losses_of_rounds(setting, count):
     """The held-out losses of all runs that the first rounds of a search ask for."""
     files = [checkpoints.tuning_round.get(setting=setting, round=number).output[0] for number in range(count)]
-    rungs = [rung for file in files for rung in json.loads(Path(file).read_text())["rungs"]]
+    try:
+        rungs = read_rungs(files)
+    except UserError as error:  # exits, because Snakemake takes a rule as made whose input function raises
+        sys.exit(str(error))
     return [f"results/runs/{run.name}/heldout.csv" for run in SEARCHES[setting].runs(rungs)]
 
 

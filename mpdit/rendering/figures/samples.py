@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from ...experiment.remedies import remedy
 from ...experiment.run_files import SAMPLE_ARRAYS, SAMPLES
 from ...results.shown_study import shown_study
 from ...system.errors import UserError
+from ...system.seals import require_intact
 from .. import style
 from ..lines import panels_by_rate
 from ..tuning_notes import tuning_note
@@ -68,6 +70,7 @@ def mosaic(path: str | Path, rows: int, classes: int) -> np.ndarray:
     """
     import numpy as np
 
+    require_intact(path, remedy(path))
     try:
         with zipfile.ZipFile(path) as archive:
             with archive.open("labels.npy") as file:
