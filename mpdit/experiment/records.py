@@ -174,7 +174,7 @@ class TrainedRun(JsonRecord):
         return trained
 
     def to_json(self) -> dict[str, Any]:
-        later = {"devices": 1, "study": None, "snapshots": []}
+        later: dict[str, Any] = {"devices": 1, "study": None, "snapshots": []}
         values = {**asdict(self), "snapshots": list(self.snapshots)}
         return {key: value for key, value in values.items() if key not in later or value != later[key]}
 

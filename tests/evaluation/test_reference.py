@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.damage import flip_bit
 from helpers.references import batches_of, random_reference
 
 from mpdit.evaluation import reference as reference_module
@@ -121,3 +122,13 @@ def test_precomputed_statistics_are_a_reference_named_and_hashed_by_their_file(t
     assert (reference.features, reference.features_hash) == ("inception", "f" * 16)
     assert (reference.count, reference.floor, reference.rows.shape) == (None, None, (0, 6))
     np.testing.assert_array_equal(reference.mu, np.arange(6.0))
+
+
+def test_a_flipped_bit_in_the_file_is_one_line(tmp_path):
+    path = tmp_path / "reference" / "digits.npz"
+    random_reference().save(path)
+    Reference.load(path)
+    flip_bit(path)
+    message = r"digits.npz: damaged: its content is not .*; delete it and run `snakemake"
+    with pytest.raises(UserError, match=message):
+        Reference.load(path)

@@ -1,9 +1,14 @@
 """samples.npz: written batch by batch, read back whole."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
+from helpers.damage import flip_bit
 
 from mpdit.evaluation.sample_archive import read_samples, sample_writer
+from mpdit.system.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
 
@@ -23,3 +28,16 @@ def test_the_number_of_images_must_be_that_of_labels(tmp_path):
         sample_writer(tmp_path / "s.npz", np.arange(5)) as append,
     ):
         append(IMAGES[:2])
+
+
+@pytest.mark.parametrize("damage", ["flipped", "of another run"])
+def test_a_flipped_bit_and_other_images_are_one_line(tmp_path, damage):
+    path, other = tmp_path / "runs/a/samples/p/samples.npz", tmp_path / "runs/b/samples/p/samples.npz"
+    for file, images in ((path, IMAGES), (other, IMAGES[::-1])):
+        with sample_writer(file, np.arange(5)) as append:
+            append(images)
+    flip_bit(path) if damage == "flipped" else shutil.copy(other, path)
+    goal = "results/runs/a/samples/p/samples.npz"
+    message = f"{path}: damaged: its content is not what was written; delete it and run `snakemake --cores all {goal}`"
+    with pytest.raises(UserError, match=re.escape(message)):
+        read_samples(path)
