@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from .errors import UserError
+from .memory import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,8 @@ def add_device_argument(parser: argparse.ArgumentParser, what: str = "the model"
 def choose_device(name: str) -> "torch.device":
     """The device that `name` stands for: `cpu`, `cuda`, or `auto`, which is CUDA where torch finds any, else the CPU.
 
-    Raises UserError for another name, and for `cuda` where torch finds no CUDA device.
+    If that is the CPU, the process keeps the memory that it frees from now on (`memory.keep_freed_memory`). Raises
+    UserError for another name, and for `cuda` where torch finds no CUDA device.
     """
     import torch
 
@@ -36,7 +38,10 @@ def choose_device(name: str) -> "torch.device":
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UserError("--device: cuda: torch finds no CUDA device on this machine; use cpu or auto")
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
+    if name == "cpu" or not available:
+        keep_freed_memory()
+        return torch.device("cpu")
+    return torch.device("cuda")
 
 
 def device_name(device: "torch.device") -> str:
