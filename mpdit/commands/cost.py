@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--batch-size", type=int, required=True, metavar="B", help="images per step")
     parser.add_argument("--output", type=Path, required=True, metavar="CSV")
-    parser.add_argument("--rounds", type=int, default=40, help="timed steps of each (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=24, help="timed steps of each (%(default)s)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="(%(default)s)")
     add_device_argument(parser)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")

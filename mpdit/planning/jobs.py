@@ -23,7 +23,7 @@ RULES = (  # whose jobs take time; tune: the training runs that a search for lea
     "cost",
 )  # fmt: skip
 SHARED = ("tune", "encode", "encode_shard", "encode_heldout", "reference", "cost")  # rules whose jobs serve all blocks
-TIMED_STEPS = 42  # that `mpdit cost` takes of each variant
+TIMED_STEPS = 26  # that `mpdit cost` takes of each variant, two of them before it looks at the clock
 
 
 @dataclass(frozen=True)

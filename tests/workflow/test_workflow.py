@@ -98,6 +98,12 @@ def test_every_job_leaves_a_log(study):
         assert printed and set(printed) <= set(kept)
 
 
+def test_step_times_are_measured_while_no_other_job_runs(study):
+    """The job takes both cores of these runs of Snakemake."""
+    logs = "".join(path.read_text() for path in (study / ".snakemake/log").glob("*.log"))
+    assert set(re.findall(r"rule cost:$.*?^    threads: (\d+)$", logs, re.MULTILINE | re.DOTALL)) == {"2"}
+
+
 def test_a_failed_job_shows_its_error_as_it_fails_and_its_log_at_the_end(project):
     intact = (project / "digits.zip").read_bytes()
     (project / "digits.zip").write_bytes(b"no zip")

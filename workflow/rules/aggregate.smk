@@ -77,6 +77,11 @@ rule aggregate_all:
         AGGREGATE + " --output results --log {log}"
 
 
+# All cores of this machine, if the job runs here: step times are measured while nothing else runs. It waits until no other
+# job is left that could start, so the scores do not wait for it.
+ALONE = (workflow.local_exec and workflow.resource_settings.cores) or experiment.execution.threads
+
+
 rule cost:
     input:
         checked,
@@ -86,7 +91,7 @@ rule cost:
         "results/cost.csv",
     log:
         "results/logs/cost.log",
-    threads: experiment.execution.threads
+    threads: ALONE
     resources:
         gpu=GPU,
     params:
