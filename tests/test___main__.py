@@ -77,6 +77,7 @@ def test_a_part_that_fails_is_one_line_with_its_file_and_line(registries, tmp_pa
     for name, body, line in (
         ("a", "1 / 0", "a.py, line 5: ZeroDivisionError: division by zero"),
         ("b", "made({'scale': 1}, lambda x, heads, base: x @ heads[0])", "does not run: b.py, line 5: RuntimeError: "),
+        ("d", "None", "d.py, line 3) does not run: AttributeError: 'NoneType' object has no attribute 'heads'"),
         ("c", "made({'scale': 1}, lambda x, heads, base: x[:, 1:])", "own (version 1, c.py, line 3) does not run: "),
     ):
         code = text.replace("own", f"own_{name}").replace("BODY", body)

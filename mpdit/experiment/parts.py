@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from typing import Any, TypeVar
 
 from ..system.errors import UserError
@@ -89,6 +90,10 @@ def register(kind: str, name: str, *, version: int, **options: Any) -> Callable[
         raise UserError(f"{where}: options: expected numbers, texts, lists and mappings ({error})") from None
 
     def add(factory: Factory) -> Factory:
+        try:
+            signature(factory).bind("context", **options)
+        except TypeError as error:
+            raise UserError(f"{where}: expected a function of the context and of the options: {error}") from None
         PARTS[kind][name] = Part(kind, name, version, options, factory, source)
         return factory
 

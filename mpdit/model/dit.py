@@ -227,12 +227,12 @@ def build_model(
     """
     arguments = {**asdict(size), **shape, "patch_size": patch, "modulation": modulation, "parts": parts}
     arguments |= asdict(config)
+    if own := identities(asdict(config), modulation):
+        _require_running(arguments, own)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:  # of the parameters that parts of a study draw
             torch.default_generator.manual_seed(seed_of(seed, "init"))
         model = DiT(**arguments)
-    if model.parts:
-        _check_shapes(arguments)
     return model if seed is None else model.initialize(seed)
 
 
@@ -287,14 +287,19 @@ def _check_parameters(model: DiT) -> None:
         )
 
 
-def _check_shapes(arguments: dict[str, Any]) -> None:
-    """Raise UserError unless a model with parts of a study runs, on the meta device, where only shapes are computed."""
+def _require_running(arguments: dict[str, Any], own: Identity) -> None:
+    """Raise UserError unless a model with these parts of a study can be built and run.
+
+    It is, on the meta device, where only shapes are computed.
+    """
     with torch.device("meta"), torch.no_grad():
-        model = DiT(**arguments)
-        x = torch.empty(2, model.in_channels, model.input_size, model.input_size)
-        index = torch.zeros(2, dtype=torch.int64)
         try:
+            model = DiT(**arguments)
+            x = torch.empty(2, model.in_channels, model.input_size, model.input_size)
+            index = torch.zeros(2, dtype=torch.int64)
             model(x, index, index)
+        except UserError:
+            raise
         except Exception as error:
             problem = failure_in_study(error) or f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-            raise UserError(f"a model with {in_words(model.parts)} does not run: {problem}") from error
+            raise UserError(f"a model with {in_words(own)} does not run: {problem}") from error

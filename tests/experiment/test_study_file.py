@@ -58,6 +58,11 @@ def test_a_file_that_has_changed_is_not_run_again(file):
             PART.replace("version=1", "version='1'"),
             "line 3: norm 'own': version: expected a whole number of at least 1",
         ),
+        (
+            PART.replace("(context)", "(context, eps)"),
+            "study.py, line 3: norm 'own': expected a function of the context",
+        ),
+        (PART.replace("version=1", "version=1, eps=1"), "and of the options: got an unexpected keyword argument 'eps'"),
         (PART.replace(", version=1", ""), "study.py, line 3: TypeError: register() missing 1 required keyword-only"),
         (
             PART.replace("study.norm", "study.normalization"),
