@@ -17,7 +17,8 @@ torch, pandas and matplotlib are imported inside functions.
 from functools import partial
 
 from .experiment import parts
-from .rendering.registry import claim, figure, introduction, published_setting, table
+from .experiment.features import features
+from .rendering.registry import ArtifactData, claim, figure, introduction, published_setting, table
 
 attention = partial(parts.register, "attention")
 sums = partial(parts.register, "sums")
@@ -27,6 +28,6 @@ block = partial(parts.register, "block")
 modulation = partial(parts.register, "modulation")
 
 __all__ = [
-    "activation", "attention", "block", "claim", "figure", "introduction", "modulation", "norm", "published_setting",
-    "sums", "table",
+    "ArtifactData", "activation", "attention", "block", "claim", "features", "figure", "introduction", "modulation",
+    "norm", "published_setting", "sums", "table",
 ]  # fmt: skip

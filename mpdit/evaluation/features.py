@@ -60,7 +60,7 @@ class Extractor:
     reference holds it.
     """
 
-    name: str  # a key of NETWORKS
+    name: str  # a key of NETWORKS, or the features of a study
     hash: str  # 16 hex digits of a SHA-256 over the weights and the preparation of images
     network: nn.Module
     device: torch.device
@@ -68,7 +68,13 @@ class Extractor:
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)  # (N, 3, H, W)
-        return self.network(x).float().cpu().numpy()
+        features: Tensor = self.network(x)
+        if features.shape != (len(images), self.dimension):
+            raise UserError(
+                f"features {self.name!r}: {len(images)} images give values of shape {tuple(features.shape)}: must be "
+                f"{(len(images), self.dimension)}"
+            )
+        return features.float().cpu().numpy()
 
     @property
     def dimension(self) -> int:
@@ -91,11 +97,16 @@ def load_extractor(name: str, weights: str | Path | None = None, device: str = "
     """
     if name not in FEATURES:
         raise UserError(f"features: {name!r}: must be one of {', '.join(sorted(FEATURES))}")
-    name = FEATURES[name].network
-    chosen, kind = choose_device(device), NETWORKS[name]
-    network, state = kind.load(weights)
+    name, own = FEATURES[name].network, FEATURES[name].load
+    chosen = choose_device(device)
+    if own is not None:
+        network: nn.Module = own()
+        state, preparation = network.state_dict(), f"{name}, version {FEATURES[name].version}"
+    else:
+        network, state = NETWORKS[name].load(weights)
+        preparation = NETWORKS[name].preparation
     torch.backends.cudnn.allow_tf32 = False
-    return Extractor(name, features_hash(state, kind.preparation), network.eval().to(chosen), chosen)
+    return Extractor(name, features_hash(state, preparation), network.eval().to(chosen), chosen)
 
 
 def features_hash(state: dict[str, Tensor], preparation: str) -> str:

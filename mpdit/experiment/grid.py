@@ -26,6 +26,7 @@ from .checks import (
 )
 from .columns import AGGREGATES, HELDOUT_AGGREGATES
 from .definitions import study_ladder
+from .features import file_name
 from .ladder import MODELS
 from .names import autoencoder_name, digest
 from .parse import in_file, parse_configuration, raise_problems, read_configuration
@@ -227,7 +228,9 @@ class Experiment:
     @property
     def score_file(self) -> str:
         """Name of a score beside its samples."""
-        return run_files.score_file(self.scoring.features, self.reference_name if self.scoring.reference else None)
+        return run_files.score_file(
+            file_name(self.scoring.features), self.reference_name if self.scoring.reference else None
+        )
 
     @property
     def statistics(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from .definitions import CONFIGS_MEANING, SIZES_MEANING, OwnConfigs, OwnSizes
+from .features import feature_names
 from .fields import (
     COUNT_OR_PATH,
     LISTED,
@@ -134,7 +135,7 @@ class Sampling(Section):
 class Scoring(Section):
     """What samples are compared with, and by which features."""
 
-    features: Literal["efficientnet-lite0", "efficientnet-lite0-pca64", "inception"] = key(
+    features: Annotated[str, OneOf(feature_names)] = key(
         "inception",
         "inception: FID and KID; efficientnet-lite0: built in and offline, distances named FD and KD; "
         "efficientnet-lite0-pca64: the same on 64 principal components of the reference, for which 320 samples suffice",

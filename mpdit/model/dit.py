@@ -12,17 +12,17 @@ from torch.nn import functional as F
 
 from ..experiment.ladder import Config, Size, parse_model, resolve
 from ..experiment.names import canonical
-from ..experiment.parts import Identity, identities, in_words, require
+from ..experiment.parts import Identity, identities, require
 from ..experiment.remedies import require_intact_model
 from ..experiment.run_spec import RunSpec
-from ..experiment.study_file import failure_in_study, load_study
+from ..experiment.study_file import load_study
 from ..system.errors import UserError
 from ..system.seeds import generator, seed_of
 from .blocks import FinalLayer
 from .building import PartContext, build
+from .checks import require_modulation, require_parameters_alone, require_running, require_shape
 from .embeddings import Embedding, TimeEmbedding, position_encoding
 from .layers import Activation, Linear, Rows, Sums, unit_rows
-from .modulation import Modulation
 
 
 class DiT(
@@ -69,7 +69,7 @@ class DiT(
     ):
         super().__init__()
         config = resolve(Config(attention, weights, sums, activation, embeddings, pos_center, gate_offset, norm, block))
-        _check_shape(depth, width, heads, patch_size, input_size, in_channels, num_classes)
+        require_shape(depth, width, heads, patch_size, input_size, in_channels, num_classes)
         if parts is not None:
             require(parts, asdict(config), modulation)
         self.config, self.modulation = config, modulation
@@ -82,7 +82,7 @@ class DiT(
         def context(index: int) -> PartContext:
             return PartContext(width, heads, side, depth, index, config, modulation)
 
-        _check_modulation(build("modulation", context(-1)), modulation, width)
+        require_modulation(build("modulation", context(-1)), modulation, width)
         condition_sum: Sums = build("sums", context(-1))
         position_sum: Sums = build("sums", context(-1))
         self.condition_sum, self.position_sum = condition_sum.embedding, position_sum.embedding
@@ -97,7 +97,7 @@ class DiT(
         self.initialize()
         self.parts = identities(asdict(config), modulation)
         if self.parts:
-            _check_parameters(self)
+            require_parameters_alone(self, self.parts)
         if isinstance(self._hub_mixin_config, dict):  # what config.json holds
             saved = {key: value for key, value in self._hub_mixin_config.items() if key != "parts"}
             self._hub_mixin_config = canonical("fields", saved) | ({"parts": self.parts} if self.parts else {})
@@ -108,9 +108,9 @@ class DiT(
     ) -> "DiT":
         """The model of a folder or of a repository on the hub; `options` are those of huggingface_hub.
 
-        Files in a folder are compared with their seals.
-        A model with parts of a study needs the Python file that registers them, `study`. A study.py that lies in the
-        folder is never run on its own. Raises UserError, one line, where a part is unknown or has another version.
+        Files in a folder are compared with their seals. A model with parts of a study needs the Python file that
+        registers them, `study`; a study.py that lies in the folder is never run on its own. Raises UserError, one
+        line, for files that are not intact, and where a part is unknown or has another version.
         """
         if study is not None:
             load_study(study)
@@ -228,7 +228,7 @@ def build_model(
     arguments = {**asdict(size), **shape, "patch_size": patch, "modulation": modulation, "parts": parts}
     arguments |= asdict(config)
     if own := identities(asdict(config), modulation):
-        _require_running(arguments, own)
+        require_running(lambda: DiT(**arguments), own)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:  # of the parameters that parts of a study draw
             torch.default_generator.manual_seed(seed_of(seed, "init"))
@@ -250,56 +250,3 @@ def model_of_run(run: RunSpec, shape: Sequence[int], num_classes: int) -> DiT:
         num_classes=num_classes,
         parts=run.parts,
     )
-
-
-def _check_shape(
-    depth: int, width: int, heads: int, patch_size: int, input_size: int, in_channels: int, num_classes: int
-) -> None:
-    counts = {"depth": depth, "heads": heads, "patch_size": patch_size, "in_channels": in_channels}
-    for name, value in {**counts, "width": width, "input_size": input_size, "num_classes": num_classes}.items():
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} is {value!r}: must be a whole number of at least 1")
-    if width % heads:
-        raise UserError(f"width is {width}: must be divisible by heads ({heads})")
-    if input_size % patch_size:
-        raise UserError(f"input_size is {input_size}: must be divisible by patch_size ({patch_size})")
-
-
-def _check_modulation(modulation: Modulation, name: str, width: int) -> None:
-    for head, share in modulation.heads.items():
-        if share * width % 1:
-            raise UserError(
-                f"width is {width}: must give a whole number of outputs to the head {head} of modulation {name}, "
-                f"{share:g} per feature"
-            )
-    if width % 4:
-        raise UserError(f"width is {width}: must be divisible by 4 for the position encoding")
-
-
-def _check_parameters(model: DiT) -> None:
-    """Raise UserError unless all of the model's state is parameters, each under one name: what snapshots hold."""
-    names = {name for name, _ in model.named_parameters()}
-    extra = sorted(model.state_dict().keys() - names)
-    if extra:
-        raise UserError(
-            f"{extra[0]}: not a parameter of its own, in a model with {in_words(model.parts)}; expected buffers with "
-            f"persistent=False, and modules of its own for each block"
-        )
-
-
-def _require_running(arguments: dict[str, Any], own: Identity) -> None:
-    """Raise UserError unless a model with these parts of a study can be built and run.
-
-    It is, on the meta device, where only shapes are computed.
-    """
-    with torch.device("meta"), torch.no_grad():
-        try:
-            model = DiT(**arguments)
-            x = torch.empty(2, model.in_channels, model.input_size, model.input_size)
-            index = torch.zeros(2, dtype=torch.int64)
-            model(x, index, index)
-        except UserError:
-            raise
-        except Exception as error:
-            problem = failure_in_study(error) or f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-            raise UserError(f"a model with {in_words(own)} does not run: {problem}") from error

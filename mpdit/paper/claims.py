@@ -6,13 +6,11 @@ for the metric that decides.
 
 from __future__ import annotations
 
-from ..experiment.columns import HELDOUT_AGGREGATES
 from ..rendering.claims.accounting import parameters, step_time
 from ..rendering.claims.evidence import Side
 from ..rendering.claims.losses import loss
 from ..rendering.claims.rates import best_rates
 from ..rendering.claims.scores import score
-from ..rendering.claims.table import claims_table
 from ..rendering.claims.traces import (
     ACROSS_BLOCKS,
     CORRELATED,
@@ -25,8 +23,7 @@ from ..rendering.claims.traces import (
     peak,
     traced,
 )
-from ..rendering.registry import CLAIMS, ArtifactData, claim, table
-from ..rendering.table_format import Table
+from ..study import claim
 from .scores import PAPER_FID
 
 A, B, C, D, E, E_LEAKY = (Side(config) for config in ("A", "B", "C", "D", "E", "E-leaky"))
@@ -192,16 +189,3 @@ claim(
     loss(E, D), "%", low=-0.5, high=0.5,
     reason="about: half a percent either way",
 )  # fmt: skip
-
-
-@table(
-    "claims",
-    title="Verdicts",
-    section="Claims",
-    experiments=(),
-    reads=("runs", "fid", "magnitudes", "cost", "settings"),
-    reads_optional=HELDOUT_AGGREGATES,
-    caption="The paper's claims and those that extend them, and what the runs of this study say about them.",
-)
-def claims(data: ArtifactData) -> Table:
-    return claims_table(CLAIMS.values(), data)

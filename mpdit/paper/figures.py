@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..rendering.deciding_metric import TOO_FEW_SAMPLES
 from ..rendering.figures import magnitudes, over_training, probes, samples, score_curves
-from ..rendering.registry import ArtifactData, figure
+from ..study import ArtifactData, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

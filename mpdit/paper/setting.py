@@ -1,9 +1,9 @@
 """What the paper trained. Its numbers are printed next to such runs only, and only where they were also sampled and
 scored as in the paper (`scores.PAPER_PROTOCOL`)."""
 
-from ..experiment.published import published_setting
 from ..experiment.run_spec import RunSpec
 from ..experiment.schema import Training
+from ..study import published_setting
 
 # The autoencoder is the one that every branch of the authors' code names.
 PAPER_DATA = {"name": "imagenet128", "resolution": 128, "autoencoder": "sd-vae-ft-mse", "holdout": None}

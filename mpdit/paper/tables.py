@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ..experiment.columns import HELDOUT_AGGREGATES
 from ..rendering import cost_table
 from ..rendering.changes import best_rates, with_changes
-from ..rendering.registry import ArtifactData, table
 from ..rendering.score_table import score_table
 from ..rendering.table_format import Table
 from ..rendering.tuning_notes import tuning_note
 from ..results import summary
 from ..results.shown_study import shown_study
+from ..study import ArtifactData, table
 from .scores import PAPER_NOTE, with_paper_scores
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..experiment import run_files
 from ..experiment.block import Block
+from ..experiment.features import FEATURES, file_name
 from ..experiment.grid import Experiment
 from ..experiment.heldout_widths import heldout_widths
 from ..experiment.records import TrainedRun
@@ -138,7 +139,7 @@ class Workload:
         folder = self.results / "runs" / run.name / run_files.SAMPLES / protocol.name
         flops = sizes.sampling_flops(self.size(run), protocol) + self.data.autoencoder.decoding * protocol.count
         share.jobs["sample"].add((folder / run_files.SAMPLE_ARRAYS).exists(), Job(run.model, flops))
-        features = sizes.FEATURE_FLOPS[self.experiment.scoring.features]
+        features = FEATURES[self.experiment.scoring.features].flops
         share.jobs["score"].add((folder / self.experiment.score_file).exists(), Job("", features * protocol.count))
         self.disk.samples += sizes.samples_bytes(protocol.count, self.experiment.data.resolution)
 
@@ -148,8 +149,8 @@ class Workload:
         self._add_encoding(images * (2 if experiment.data.flips == "both" else 1))
         real = images if experiment.scoring.reference is None else 0  # images elsewhere are not counted
         for count in counts:
-            path = self.results / "reference" / f"{experiment.reference_name}-{features}-n{count}.npz"
-            self.shared["reference"].add(path.exists(), Job("", real * sizes.FEATURE_FLOPS[features]))
+            path = self.results / "reference" / f"{experiment.reference_name}-{file_name(features)}-n{count}.npz"
+            self.shared["reference"].add(path.exists(), Job("", real * FEATURES[features].flops))
         self._add_tuning()
         variants = {(run.model, run.fields, run.modulation): run for run in experiment.runs.values()}
         flops = [sizes.training_flops(self.size(run), run.training, TIMED_STEPS) for run in variants.values()]

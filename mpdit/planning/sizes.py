@@ -16,12 +16,6 @@ from ..experiment.run_spec import Protocol
 from ..experiment.schedule import snapshot_steps
 from ..experiment.schema import Heldout, Tracing, Training
 
-# FLOPs of one image through a network of features, at the size that the network sees, by torch's FlopCounterMode.
-FEATURE_FLOPS = {
-    "efficientnet-lite0": 141_027_264,
-    "efficientnet-lite0-pca64": 141_027_264,
-    "inception": 11_422_336_192,
-}
 BACKWARD = 2  # a backward pass costs two forward passes: gradients of inputs and of weights
 
 

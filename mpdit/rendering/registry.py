@@ -178,10 +178,33 @@ def claim(
     published: str = "",
     reason: str = "",
 ) -> Claim:
-    """Register a claim. It is judged on every model and data set of the study, in the order of registration."""
+    """Register a claim. It is judged on every model and data set of the study, in the order of registration.
+
+    With the first claim comes the table of verdicts, `claims`.
+    """
     made = Claim(name, sentence, quantity, unit, low, high, published, reason)
     _add(CLAIMS, made)
+    ARTIFACTS.setdefault(VERDICTS.name, VERDICTS)
     return made
+
+
+def _verdicts(data: ArtifactData) -> Any:
+    from .claims.table import claims_table
+
+    return claims_table(CLAIMS.values(), data)
+
+
+VERDICTS = Artifact(
+    name="claims",
+    kind="table",
+    title="Verdicts",
+    section="Claims",
+    experiments=(),
+    reads=("runs", "fid", "magnitudes", "cost", "settings"),
+    reads_optional=HELDOUT_AGGREGATES,
+    caption="The claims of this study, and what its runs say about them.",
+    make=_verdicts,
+)
 
 
 def claim_bounds() -> dict[str, tuple[float, float]]:

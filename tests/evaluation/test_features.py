@@ -13,6 +13,7 @@ from mpdit.evaluation import features
 from mpdit.evaluation.features import load_extractor
 from mpdit.evaluation.metrics import frechet_distance, kernel_distance
 from mpdit.experiment.features import FEATURES
+from mpdit.experiment.features import features as registered
 from mpdit.system.errors import UserError
 
 
@@ -168,3 +169,28 @@ def test_inception_is_loaded_from_a_local_file(tmp_path, monkeypatch):
     assert expected.shape == (1, 2048) and expected.std() > 0
     np.testing.assert_array_equal(inception(images), expected.numpy())
     assert inception.hash != load_extractor("efficientnet-lite0", device="cpu").hash
+
+
+class Pixels(torch.nn.Module):
+    """The pixels of images, as features."""
+
+    def forward(self, images):
+        return images.flatten(1)
+
+
+def test_features_of_a_study_are_its_modules_outputs(registries, digits):
+    register = {"label": "Pixels", "dimension": 3 * 28 * 28}
+    registered(**register, name="pixels", version=1)(Pixels)
+    registered(**register, name="pixels_too", version=2)(Pixels)
+    extractor = load_extractor("pixels", device="cpu")
+    (rows,) = extractor.batches(digits[:2])
+    np.testing.assert_array_equal(rows, digits[:2].transpose(0, 3, 1, 2).reshape(2, -1))
+    assert extractor.hash != load_extractor("pixels_too", device="cpu").hash
+
+
+def test_features_of_another_dimension_than_registered_are_refused(registries, digits):
+    registered("pixels", version=1, label="Pixels", dimension=10)(Pixels)
+    with pytest.raises(
+        UserError, match=r"features 'pixels': 2 images give values of shape \(2, 2352\): must be \(2, 10"
+    ):
+        load_extractor("pixels", device="cpu")(digits[:2])

@@ -1,15 +1,41 @@
 """Features by name, and how many samples a Fréchet distance needs to decide."""
 
-from typing import get_args
-
 import pytest
 
-from mpdit.experiment.features import FEATURES, deciding_metric
-from mpdit.experiment.schema import Scoring
+from mpdit.experiment.features import FEATURES, deciding_metric, file_name
+from mpdit.experiment.features import features as register
+from mpdit.experiment.grid import Experiment
+from mpdit.system.errors import UserError
+
+CONFIGURATION = {
+    "data": {"name": "digits", "source": "mnist", "resolution": 8},
+    "scoring": {"features": "pixels"},
+    "learning_rates": {"E": 0.01},
+    "experiments": {"own": {"model": "DiT-Nano/4", "config": "E", "modulation": "scale", "seed": 0}},
+}
 
 
-def test_the_schema_names_every_kind_of_features():
-    assert set(get_args(Scoring.model_fields["features"].annotation)) == set(FEATURES)
+def test_features_of_a_study_can_be_named_and_their_version_names_scores(registries):
+    with pytest.raises(UserError, match=r"scoring\.features: expected one of .*, inception, got 'pixels'"):
+        Experiment(CONFIGURATION)
+    register("pixels", version=3, label="Pixels", dimension=192)(lambda: None)
+    assert Experiment(CONFIGURATION).score_file == "fid-pixels-v3.csv"
+    assert file_name("inception") == "inception"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "problem"),
+    [
+        ("my pixels", {}, "features 'my pixels': expected a name of letters, digits and underscores"),
+        ("inception", {}, "features 'inception': the name is taken; choose another name"),
+        ("pixels", {"version": 0}, "features 'pixels': version: expected a whole number of at least 1, got 0"),
+        ("pixels", {"dimension": 1.5}, "features 'pixels': dimension: expected a whole number of at least 1, got 1.5"),
+    ],
+)
+def test_features_that_cannot_be_registered_are_refused(registries, name, values, problem):
+    with pytest.raises(UserError) as error:
+        register(name, **{"version": 1, "label": "Pixels", "dimension": 192, **values})
+    assert str(error.value) == problem
 
 
 def test_projections_have_the_dimension_of_their_components():

@@ -4,9 +4,15 @@ import pandas as pd
 
 from mpdit import paper  # noqa: F401  # registers the claims
 from mpdit.rendering.claims.verdicts import verdict_frame, verdicts
-from mpdit.rendering.registry import CLAIMS
+from mpdit.rendering.registry import CLAIMS, VERDICTS
+from mpdit.rendering.table_format import Table
 
 from .made_up_studies import study
+
+
+def claims(data: dict) -> Table:
+    """The table of verdicts on all claims."""
+    return VERDICTS.make(data)
 
 
 def verdict_rows(data: dict, *names: str) -> pd.DataFrame:

@@ -69,3 +69,11 @@ def test_a_name_is_registered_once():
     claim("growth", "It grows", lambda *study: [], "×", low=1.0)
     with pytest.raises(ValueError, match="growth: registered twice"):
         claim("growth", "It grows", lambda *study: [], "×", low=1.0)
+
+
+@pytest.mark.usefixtures("empty_registry")
+def test_a_study_with_a_claim_has_a_table_of_verdicts():
+    assert "claims" not in goals(["table1"])
+    claim("growth", "It grows.", lambda *arguments: [], "%")
+    claim("decay", "It decays.", lambda *arguments: [], "%")
+    assert goals(["table1"]) == {"claims": None}

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from helpers.made_up_runs import entry, frames
 from helpers.made_up_scores import modulations, one_seed, runs_of_e
+from helpers.paper_verdicts import claims
 
 from mpdit.experiment.columns import COST, MAGNITUDES
 from mpdit.experiment.ladder import MODELS
-from mpdit.paper.claims import claims
 from mpdit.paper.tables import table1, table2, table3, table4
 from mpdit.rendering import table_format
 from mpdit.results.tables import empty_table

@@ -1,9 +1,11 @@
 # Statistics of real images, once per data set and number of samples; distances of samples from them.
 
+from mpdit.experiment.features import file_name
+
 FEATURES = experiment.scoring.features
 WEIGHTS = options({"weights": experiment.scoring.weights})
 AGAINST = options({"reference": experiment.scoring.reference})
-REFERENCE = f"results/reference/{experiment.reference_name}-{FEATURES}-n{{sample_count}}.npz"
+REFERENCE = f"results/reference/{experiment.reference_name}-{file_name(FEATURES)}-n{{sample_count}}.npz"
 
 
 rule reference:

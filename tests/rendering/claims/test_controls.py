@@ -2,8 +2,8 @@
 
 import pytest
 from helpers.made_up_studies import run, study
+from helpers.paper_verdicts import claims
 
-from mpdit.paper.claims import claims
 from mpdit.rendering.claims.controls import failed_controls
 from mpdit.rendering.claims.settings import StudySettings
 

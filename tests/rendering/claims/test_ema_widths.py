@@ -4,9 +4,7 @@ import math
 
 import pytest
 from helpers.made_up_studies import A80, run, seeds, study
-from helpers.paper_verdicts import judged_alone
-
-from mpdit.paper.claims import claims
+from helpers.paper_verdicts import claims, judged_alone
 
 
 def swept(config, seed, scores: dict) -> tuple:

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.made_up_studies import run, seeds, study, sweep
-from helpers.paper_verdicts import judged_alone, verdict_rows
+from helpers.paper_verdicts import claims, judged_alone, verdict_rows
 from scipy import stats
 
-from mpdit.paper.claims import claims
 from mpdit.rendering.claims.settings import StudySettings
 from mpdit.rendering.claims.verdicts import verdict_frame, verdicts
 from mpdit.rendering.registry import CLAIMS

@@ -4,9 +4,7 @@ import math
 
 import pytest
 from helpers.made_up_studies import A80, A_RATES, run, seeds, study, sweep
-from helpers.paper_verdicts import judged_alone, judged_among_all, verdict_rows
-
-from mpdit.paper.claims import claims
+from helpers.paper_verdicts import claims, judged_alone, judged_among_all, verdict_rows
 
 
 @pytest.mark.parametrize(

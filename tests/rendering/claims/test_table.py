@@ -1,9 +1,9 @@
 """The table of verdicts."""
 
 from helpers.made_up_studies import INCEPTION, seeds, study
+from helpers.paper_verdicts import claims
 
 from mpdit.experiment.columns import AGGREGATES, SCHEMAS
-from mpdit.paper.claims import claims
 from mpdit.rendering import table_format
 from mpdit.rendering.claims.verdicts import COLUMNS
 from mpdit.rendering.registry import CLAIMS
