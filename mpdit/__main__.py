@@ -30,6 +30,7 @@ VERBS = {  # in the order of the pipeline
     "report": "write all tables and figures to one HTML file that opens offline",
     "interim": "render every table, figure and the report from the runs that are finished so far",
     "import": "import run folders from another machine",
+    "verify": "read all results anew and name what is damaged, and how it is made again",
     "status": "list the state of every run",
     "describe": "print a model's modules, parameters, FLOPs and expected magnitudes",
 }

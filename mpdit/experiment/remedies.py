@@ -64,6 +64,7 @@ def _of_run(goal: PurePath, path: Path) -> str:
     by_name: Mapping[str, Callable[[], str]] = {
         run_files.SPEC: lambda: make_again(goal),
         run_files.TRAINED: lambda: f"{make_again(goal)}, which goes on from the last checkpoint",
+        run_files.OUTCOME: lambda: "replace it by a copy of the trained.json beside it, which has the same content",
         run_files.TRAINING_TABLE: lambda: of_outcome,
         run_files.MODEL_CONFIG: lambda: of_outcome,
         run_files.MODEL_WEIGHTS: lambda: of_outcome,

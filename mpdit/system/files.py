@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .seals import CHANGED, KEY, REMEDY, Seal, damaged, json_seal, note_unsealed, read_seals, seal_file, seal_text
+from .seals import (
+    CHANGED,
+    KEY,
+    REMEDY,
+    DamagedSealError,
+    Seal,
+    damaged,
+    json_seal,
+    note_unsealed,
+    read_seals,
+    seal_file,
+    seal_text,
+)
 
 
 @contextmanager
@@ -55,7 +67,7 @@ def _move_sealed(part: Path, path: Path, grows: bool) -> None:
     new = Seal.of_file(part, grows)
     try:
         old = (read_seals(path) or (Seal.of_file(path),)) if path.exists() else ()
-    except (OSError, ValueError):  # the earlier file or its seal cannot be read
+    except (OSError, DamagedSealError):  # the earlier file or its seal cannot be read
         old = ()
     write_seals(path, (*old, new))
     os.replace(part, path)

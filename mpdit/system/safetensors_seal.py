@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import xxhash
 
@@ -23,9 +23,9 @@ _SEAL = re.compile(rb'"(file_xxh3_128|file_sha256)":"((?:[0-9a-f]{32}){1,2})"') 
 
 def fill_in(path: Path) -> None:
     """Seal a file that was written with the metadata UNSEALED."""
-    key, _, position = _find(path)
-    digest = _digest(path, key, position)
     with open(path, "rb+") as file:
+        key, _, position = _find(file)
+        digest = _digest(file, key, position)
         file.seek(position)
         file.write(digest.encode())
 
@@ -35,51 +35,53 @@ def inspect(path: str | Path) -> tuple[bool, str | None]:
 
     Raises OSError if the file cannot be read.
     """
-    key, seal, position = _find(path)
-    if not key:
-        return False, None if _header(path) is not None else "not a safetensors file"
-    return True, None if _digest(path, key, position) == seal else "its content does not match its seal"
+    with open(path, "rb") as file:
+        key, seal, position = _find(file)
+        if not key:
+            return False, None if _parsed(_header(file)) is not None else "not a safetensors file"
+        return True, None if _digest(file, key, position) == seal else "its content does not match its seal"
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The metadata of a file: text by name; none if it has none. Raises ValueError if it is no safetensors file."""
-    header = _header(path)
+    with open(path, "rb") as file:
+        header = _parsed(_header(file))
     if header is None:
         raise ValueError("not a safetensors file")
     metadata = header.get("__metadata__", {})
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _header(path: str | Path) -> dict[str, Any] | None:
+def _parsed(header: bytes) -> dict[str, Any] | None:
     try:
-        header = json.loads(_header_bytes(path))
+        values = json.loads(header)
     except (ValueError, RecursionError):
         return None
-    return header if isinstance(header, dict) else None
+    return values if isinstance(values, dict) else None
 
 
-def _header_bytes(path: str | Path) -> bytes:
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        return file.read(min(length, LARGEST_HEADER))
+def _header(file: BinaryIO) -> bytes:
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    return file.read(min(length, LARGEST_HEADER))
 
 
-def _find(path: str | Path) -> tuple[str, str, int]:
+def _find(file: BinaryIO) -> tuple[str, str, int]:
     """The key of the seal in the file's header, the seal, and the position of its first byte; ("", "", 0) for none."""
-    match = _SEAL.search(_header_bytes(path))
+    match = _SEAL.search(_header(file))
     if match is None or len(match[2]) != 2 * ALGORITHMS[match[1].decode()]().digest_size:
         return "", "", 0
     return match[1].decode(), match[2].decode(), 8 + match.start(2)
 
 
-def _digest(path: str | Path, key: str, position: int) -> str:
+def _digest(file: BinaryIO, key: str, position: int) -> str:
     """The checksum of the file before its seal, at byte `position`, was filled in."""
     digest = ALGORITHMS[key]()
     zeros = b"0" * (2 * digest.digest_size)
-    with open(path, "rb") as file:
-        digest.update(file.read(position))
-        digest.update(zeros)
-        file.seek(position + len(zeros))
-        while chunk := file.read(READ_BYTES):
-            digest.update(chunk)
+    file.seek(0)
+    digest.update(file.read(position))
+    digest.update(zeros)
+    file.seek(position + len(zeros))
+    while chunk := file.read(READ_BYTES):
+        digest.update(chunk)
     return str(digest.hexdigest())

@@ -72,6 +72,10 @@ class Seal:
         return size >= self.size if self.grows else size == self.size
 
 
+class DamagedSealError(ValueError):
+    """A file that holds seals cannot be read; the message says why."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Where seals are
 
@@ -83,16 +87,20 @@ def seal_file(path: str | Path) -> Path:
 
 
 def read_seals(path: str | Path) -> tuple[Seal, ...]:
-    """The seals in the hidden file beside `path`; none if there is no such file. Raises ValueError if it is damaged."""
+    """The seals in the hidden file beside `path`; none if there is no such file.
+
+    Raises DamagedSealError if that cannot be read.
+    """
+    file = seal_file(path)
     try:
-        lines = seal_file(path).read_text().splitlines()
+        seals = tuple(map(Seal.parse, file.read_text().splitlines()))
     except FileNotFoundError:
         return ()
-    except OSError as error:
-        raise ValueError(error.strerror) from None
-    if not lines:
-        raise ValueError("empty")
-    return tuple(map(Seal.parse, lines))
+    except (OSError, ValueError) as error:
+        raise DamagedSealError(f"{file.name} cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if not seals:
+        raise DamagedSealError(f"{file.name} is empty")
+    return seals
 
 
 def seal_text(seals: Iterable[Seal]) -> str:
@@ -156,9 +164,13 @@ def inspect(path: str | Path) -> Inspection:
             sealed, damage = safetensors_seal.inspect(path)
             return Inspection(sealed, damage)
         if seal_file(path).exists():
-            size = path.stat().st_size
-            fits = any(seal.fits(path, size) for seal in read_seals(path))
-            return Inspection(True, None if fits else CHANGED)
+            while True:
+                seals = read_seals(path)
+                size = path.stat().st_size
+                if any(seal.fits(path, size) for seal in seals):
+                    return Inspection(True)
+                if read_seals(path) == seals:  # else it was replaced meanwhile
+                    return Inspection(True, CHANGED)
         if path.suffix == ".json":
             return _inspect_json(path)
         path.stat()
@@ -167,8 +179,8 @@ def inspect(path: str | Path) -> Inspection:
         return Inspection(False, "no such file")
     except OSError as error:
         return Inspection(False, f"cannot be read: {error.strerror}")
-    except ValueError as error:
-        return Inspection(True, f"{seal_file(path).name} cannot be read ({error})")
+    except DamagedSealError as error:
+        return Inspection(True, str(error))
 
 
 def _inspect_json(path: Path) -> Inspection:
@@ -205,19 +217,22 @@ def read_intact(path: str | Path, remedy: str = REMEDY) -> bytes:
     """The content of a file whose seal is beside it. Raises UserError as `require_intact` does, and for no file."""
     path = Path(path)
     try:
-        data = path.read_bytes()
-        seals = read_seals(path)
+        while True:
+            seals = read_seals(path)
+            data = path.read_bytes()
+            if not seals:
+                note_unsealed(path)
+                return data
+            if any(seal.fits_bytes(data) for seal in seals):
+                return data
+            if read_seals(path) == seals:  # else it was replaced meanwhile
+                raise damaged(path, CHANGED, remedy)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise damaged(path, f"{seal_file(path).name} cannot be read ({error})", remedy) from None
-    if not seals:
-        note_unsealed(path)
-    elif not any(seal.fits_bytes(data) for seal in seals):
-        raise damaged(path, CHANGED, remedy)
-    return data
+    except DamagedSealError as error:
+        raise damaged(path, str(error), remedy) from None
 
 
 def require_array_intact(path: str | Path, seal: str | None, remedy: str = REMEDY) -> None:
@@ -241,7 +256,7 @@ def _kept_seals(path: Path) -> str:
     """The lines of the hidden file beside `path` in one; empty if there are none."""
     try:
         return " ".join(map(str, read_seals(path)))
-    except ValueError:
+    except DamagedSealError:
         return ""
 
 

@@ -15,10 +15,11 @@ from ..experiment.records import TrainedRun
 from ..experiment.remedies import remedy
 from ..experiment.run_files import CHECKPOINTS, SNAPSHOTS, list_checkpoints
 from ..experiment.run_spec import RunSpec
+from ..experiment.snapshot_files import Snapshot, find_damage, list_snapshots, stored_snapshots
 from ..system.errors import UserError
 from .checkpoint import find_damage as find_damage_of_checkpoint
 from .resume import CheckpointMetadata
-from .snapshots import Snapshot, find_damage, list_snapshots, reconstruct, save_snapshot, snapshot_at
+from .snapshots import reconstruct, save_snapshot
 
 
 class KeptSnapshots:
@@ -27,13 +28,7 @@ class KeptSnapshots:
     def __init__(self, run_folder: Path, run: RunSpec, trained: TrainedRun, report: Callable[[str], None] = print):
         self.run_folder, self.run, self.report = run_folder, run, report
         self.folder = run_folder / SNAPSHOTS
-        there = list_snapshots(self.folder)
-        # Runs of version 0.1 have not recorded their steps: there the widths of a step vouch for one another.
-        steps = trained.snapshots or tuple(dict.fromkeys(s.step for s in there if s.width is not None))
-        stored = [snapshot_at(self.folder, step, width) for step in steps for width in run.training.ema_widths]
-        plain = [snapshot_at(self.folder, trained.step, None)] if there or trained.snapshots else []
-        order = dict.fromkeys([*there, *stored, *plain])
-        self.snapshots = sorted(order, key=lambda s: (s.step, s.width is None, s.width or 0.0))
+        self.snapshots = stored_snapshots(run_folder, run, trained)
 
     def steps(self, width: float) -> list[int]:
         """Return the steps at which averages of this width were stored, in order."""

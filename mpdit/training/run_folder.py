@@ -23,6 +23,7 @@ from ..experiment.run_files import (
     TRAINING_TABLE,
 )
 from ..experiment.run_spec import RunSpec
+from ..experiment.snapshot_files import find_damage, list_snapshots, snapshot_at
 from ..experiment.study_file import study_hash
 from ..system.console import duration
 from ..system.device import device_name, peak_memory
@@ -34,7 +35,7 @@ from .checkpoint import newest_checkpoint, save_checkpoint
 from .resume import CheckpointMetadata, identity, require_same_run
 from .saved_model import save_model
 from .sealed_tensors import system_error
-from .snapshots import find_damage, list_snapshots, save_snapshot, snapshot_at
+from .snapshots import save_snapshot
 from .trainer import Trainer
 from .training_log import RunLog, TrainingRow, TrainingTable
 

@@ -4,10 +4,8 @@ Snapshots hold averages as they are, with forced rows not renormalized. `reconst
 from them (see `ema_profiles`); only then call `model.normalize_weights()`, as EDM2's forward pass would.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,21 +13,13 @@ from torch import Tensor
 
 from ..experiment.ema_profiles import LARGEST_RESIDUAL, fit_profile
 from ..experiment.remedies import remedy
-from ..system import safetensors_seal, seals
+from ..experiment.snapshot_files import Snapshot, find_damage, list_snapshots, snapshot_at
+from ..system import seals
 from ..system.errors import UserError
 from ..system.files import replacing
 from .sealed_tensors import save_sealed
 
-SNAPSHOT_NAME = re.compile(r"step-([0-9]{8,})-(?:width-([0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?)|plain)")
 SNAPSHOT_DTYPES = {"float16": torch.float16, "float32": torch.float32}
-
-
-class Snapshot(NamedTuple):
-    """A stored model after `step` steps: an average of relative width `width`, or the plain weights (None)."""
-
-    step: int
-    width: float | None
-    path: Path
 
 
 def save_snapshot(
@@ -48,47 +38,10 @@ def save_snapshot(
     if dtype not in SNAPSHOT_DTYPES:
         raise UserError(f"training.snapshot_dtype: {dtype!r}: must be one of {', '.join(SNAPSHOT_DTYPES)}")
     stored = {name: _to_storage(tensor.detach(), SNAPSHOT_DTYPES[dtype]) for name, tensor in tensors.items()}
-    path = snapshot_at(folder, step, width).path
-    with replacing(path, sealed=False) as part:
-        save_sealed(stored, part, {**(metadata or {}), **_own_metadata(step, width)})
-    return path
-
-
-def _own_metadata(step: int, width: float | None) -> dict[str, str]:
-    return {"step": str(step), "width": "plain" if width is None else repr(float(width))}
-
-
-def snapshot_at(folder: str | Path, step: int, width: float | None) -> Snapshot:
-    """Return the snapshot of this step and width, whether or not its file is there."""
-    return Snapshot(step, width, Path(folder) / f"step-{step:08d}-{_file_label(width)}.safetensors")
-
-
-def list_snapshots(folder: str | Path) -> list[Snapshot]:
-    """Return a folder's snapshots by step and width, plain weights last at their step; [] for a missing folder."""
-    snapshots = []
-    for path in Path(folder).glob("step-*.safetensors"):
-        if match := SNAPSHOT_NAME.fullmatch(path.stem):
-            snapshots.append(Snapshot(int(match[1]), float(match[2]) if match[2] else None, path))
-    return sorted(snapshots, key=lambda snapshot: (snapshot.step, snapshot.width is None, snapshot.width or 0.0))
-
-
-def find_damage(snapshot: Snapshot, run: str | None = None) -> str | None:
-    """Return what is wrong with a snapshot's file, in words, or None.
-
-    That is a changed byte, or another model than the file's name says. `run` is the run whose model it must be, where
-    that is known. Files of version 0.1 have no seal, which is noted.
-    """
-    inspection = seals.inspect(snapshot.path)
-    if inspection.damage is not None:
-        return inspection.damage
-    if not inspection.sealed:
-        seals.note_unsealed(snapshot.path)
-    metadata = safetensors_seal.read_metadata(snapshot.path)
-    expected = _own_metadata(snapshot.step, snapshot.width) | ({} if run is None else {"run": run})
-    for field, value in expected.items():
-        if metadata.get(field, value) != value:
-            return f"holds the model of {field} {metadata[field]}, must be of {field} {value}"
-    return None
+    snapshot = snapshot_at(folder, step, width)
+    with replacing(snapshot.path, sealed=False) as part:
+        save_sealed(stored, part, {**(metadata or {}), **snapshot.metadata})
+    return snapshot.path
 
 
 def reconstruct(
@@ -172,13 +125,6 @@ def _weighted_sum(snapshots: Sequence[tuple[Snapshot, float]]) -> dict[str, Tens
         except (SafetensorError, OSError) as error:
             raise seals.damaged(path, str(error), remedy(path)) from None
     return total
-
-
-def _file_label(width: float | None) -> str:
-    if width is None:
-        return "plain"
-    short = f"{width:.3f}"
-    return f"width-{short if float(short) == width else repr(float(width))}"
 
 
 def _to_storage(tensor: Tensor, dtype: torch.dtype) -> Tensor:

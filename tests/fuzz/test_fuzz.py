@@ -35,8 +35,9 @@ from mpdit.evaluation.sample_archive import read_samples, sample_writer
 from mpdit.experiment.grid import read_experiment
 from mpdit.experiment.records import TrainedRun
 from mpdit.experiment.run_spec import RunSpec
+from mpdit.experiment.snapshot_files import list_snapshots
 from mpdit.system.errors import UserError
-from mpdit.training.snapshots import list_snapshots, reconstruct, save_snapshot
+from mpdit.training.snapshots import reconstruct, save_snapshot
 
 INPUTS = 500
 LONGEST = 10  # seconds for one input

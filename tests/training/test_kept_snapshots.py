@@ -9,9 +9,9 @@ from helpers.damage import flip_bit, rewrite_json
 from helpers.tiny_runs import make_spec, read_outcome
 from safetensors.torch import load_file
 
+from mpdit.experiment.snapshot_files import snapshot_at
 from mpdit.system.errors import UserError
 from mpdit.training.kept_snapshots import KeptSnapshots
-from mpdit.training.snapshots import snapshot_at
 
 
 @pytest.fixture

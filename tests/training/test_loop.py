@@ -24,13 +24,13 @@ from torch import nn
 
 from mpdit.data.latents import Latents
 from mpdit.experiment.run_files import list_checkpoints
+from mpdit.experiment.snapshot_files import list_snapshots
 from mpdit.model.diffusion import Diffusion
 from mpdit.model.dit import create_model
 from mpdit.system.errors import UserError
 from mpdit.system.interruption import STATUS
 from mpdit.system.seeds import generator
 from mpdit.training.forced_norm import force_rows
-from mpdit.training.snapshots import list_snapshots
 
 # --- Against a plain loop ---
 

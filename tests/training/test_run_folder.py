@@ -26,10 +26,10 @@ from torch import nn
 import mpdit
 from mpdit.data.latents import Latents
 from mpdit.experiment.run_files import list_checkpoints
+from mpdit.experiment.snapshot_files import list_snapshots
 from mpdit.system.errors import UserError
 from mpdit.system.seals import Inspection, inspect
 from mpdit.training import run_folder
-from mpdit.training.snapshots import list_snapshots
 from mpdit.training.trainer import Trainer
 
 # --- What a run leaves ---

@@ -13,10 +13,11 @@ from safetensors import safe_open
 
 from mpdit.experiment.ema_profiles import fit_profile
 from mpdit.experiment.schedule import snapshot_steps
+from mpdit.experiment.snapshot_files import list_snapshots
 from mpdit.system.errors import UserError
 from mpdit.training.ema import PowerEMA
 from mpdit.training.flat_tensors import FlatTensors
-from mpdit.training.snapshots import list_snapshots, reconstruct, save_snapshot
+from mpdit.training.snapshots import reconstruct, save_snapshot
 
 WIDTHS = (0.05, 0.10)
 
