@@ -7,6 +7,7 @@ min_version("9.10")
 
 include: "workflow/rules/configuration.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/identify.smk"
 include: "workflow/rules/tune.smk"
 include: "workflow/rules/encode.smk"
 include: "workflow/rules/train.smk"

@@ -17,6 +17,7 @@ VERBS = {  # in the order of the pipeline
     "plan": "report what a study will take: runs, jobs, hours and disk space",
     "encode": "encode images as latents",
     "reference": "compute feature statistics of real images and the real-against-real floor",
+    "identify": "list a study's pictures again, after their path, size or time has changed",
     "lock": "fix what a study decides, before its first run is trained",
     "train": "train one run, or resume it",
     "sample": "draw images from a trained run",

@@ -25,9 +25,12 @@ from pathlib import Path
 from ..data.encode import encode
 from ..data.holdout import heldout_data, heldout_source
 from ..data.shards import encode_in_shards, encode_shard
-from ..data.sources import open_source, save_index
+from ..data.sources import PictureSource, open_source, save_index
+from ..experiment.known_source import Finding, remember
 from ..experiment.parse import read_data
+from ..experiment.records import Manifest
 from ..experiment.schema import Data
+from ..results.finished_runs import require_latents_of_runs
 from ..system.device import add_device_argument
 from ..system.errors import UserError
 from ..system.interruption import STATUS, Interrupted, Interruption, snakemake_ancestors
@@ -36,6 +39,10 @@ from ..system.interruption import STATUS, Interrupted, Interruption, snakemake_a
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA_JSON", help="the data section: a JSON file, or the JSON itself")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the latents folder to write")
+    parser.add_argument("--known", type=Path, metavar="JSON", help="where to record which pictures these are")
+    parser.add_argument(
+        "--runs", type=Path, metavar="FOLDER", help="run folders; latents that are not those of a run here are refused"
+    )
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
         "--shards", type=_positive, metavar="N", help="encode those of N shards that are not finished yet, and merge"
@@ -68,35 +75,59 @@ def _index(args: argparse.Namespace) -> Path:
 
 def _list(args: argparse.Namespace, data: Data) -> str:
     """Write the index of the pictures; the message about it."""
+    found = _finding(args, data)
     source = open_source(data)
+    _remember(args, found, source)
     save_index(source, _index(args))
     return f"listed {len(source):,} images of {len(source.classes)} classes: {_index(args)}"
 
 
 def _encode(args: argparse.Namespace, data: Data) -> str:
     """Encode everything or one shard; the message about it."""
-    started = time.monotonic()
+    started, found = time.monotonic(), _finding(args, data)
     if args.heldout:
         source, data = heldout_source(data), heldout_data(data)
     else:
         use_index = (args.shard or args.shards) and _index(args).exists()
         source = open_source(data, _index(args) if use_index else None)
+    if not args.shard:
+        _remember(args, found, source)
     with Interruption(snakemake_ancestors()) as interruption:
         check: Callable[[], None] = interruption.check
+
+        def approve(manifest: Manifest) -> None:
+            if args.runs is not None and not args.heldout:
+                require_latents_of_runs(args.runs, Path(args.output), manifest.fingerprint)
+
         if args.shard:
             shard, count = args.shard
             encoded = encode_shard(source, data, args.output, shard, count, args.device, args.workers, check)
             state = f"finished in {time.monotonic() - started:.1f} s" if encoded else "was finished before"
             return f"shard {shard} of {count} {state}"
         if args.shards:
-            manifest = encode_in_shards(source, data, args.output, args.shards, args.device, args.workers, check)
+            manifest = encode_in_shards(
+                source, data, args.output, args.shards, args.device, args.workers, check, approve
+            )
         else:
-            manifest = encode(source, data, args.output, args.device, args.workers, check)
+            manifest = encode(source, data, args.output, args.device, args.workers, check, approve)
     skipped = f", {len(manifest.skipped)} broken pictures left out" if manifest.skipped else ""
     return (
         f"{manifest.count:,} images of {len(manifest.classes)} classes as {manifest.shape} "
         f"{manifest.dtype} in {time.monotonic() - started:.1f} s{skipped}: {args.output}"
     )
+
+
+def _finding(args: argparse.Namespace, data: Data) -> Finding:
+    """The path of the pictures that are to be encoded, before they are listed."""
+    if args.heldout and isinstance(data.holdout, str):
+        return Finding.of("data.holdout", data.holdout)
+    return Finding.of("data.path", data.path)
+
+
+def _remember(args: argparse.Namespace, found: Finding, source: PictureSource) -> None:
+    """Record which pictures are encoded. UserError if the name of their latents stands for others."""
+    if args.known is not None:
+        remember(args.known, found, source.fingerprint)
 
 
 def _positive(text: str) -> int:

@@ -15,6 +15,7 @@ perfect model would score about the floor. Precomputed statistics have no floor,
 """
 
 import argparse
+from pathlib import Path
 
 from ..system.device import add_device_argument
 
@@ -34,20 +35,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", type=int, required=True, metavar="N", help="number of samples to be compared with the reference"
     )
+    parser.add_argument(
+        "--known", type=Path, metavar="JSON", help="where to record which images or statistics these are"
+    )
     add_device_argument(parser, "the feature extractor")
     parser.add_argument("--output", required=True, metavar="NPZ", help="the .npz to write")
 
 
 def main(args: argparse.Namespace) -> None:
     from ..evaluation.reference import build_reference
+    from ..experiment.checks import STATISTICS
+    from ..experiment.known_source import Finding, remember
     from ..experiment.parse import read_data
 
+    data, path = read_data(args.data), args.reference
+    found = Finding.of("scoring.reference", path) if path else Finding.of("data.path", data.path)
+
+    def accept(identity: str) -> None:
+        if args.known is not None:  # statistics are an input of the rule: other ones make the reference again
+            remember(args.known, found, identity, replace=path is not None and Path(path).suffix in STATISTICS)
+
     reference = build_reference(
-        read_data(args.data),
+        data,
         args.features,
         args.count,
-        source=args.reference,
+        source=path,
         weights=args.weights,
         device=args.device,
+        accept=accept,
     )
     reference.save(args.output)

@@ -41,12 +41,14 @@ def encode(
     device: str = "auto",
     workers: int = 0,
     check: Callable[[], None] = lambda: None,
+    approve: Callable[[Manifest], None] = lambda manifest: None,
 ) -> Manifest:
     """Write the latents of `source` to `folder` in one go, and return the manifest.
 
     Rows are in the source's order; with `flips: both` each picture is followed by its mirror image. Memory holds a few
-    chunks, however large the source. `check` is called between chunks; an exception from it stops the encoding. Raises
-    UserError, leaving nothing behind, for broken pictures, wrong labels, unsuitable autoencoders and full disks.
+    chunks, however large the source. `check` is called between chunks, `approve` before anything is moved into place;
+    an exception from either stops the encoding. Raises UserError, leaving nothing behind, for broken pictures, wrong
+    labels, unsuitable autoencoders and full disks.
     """
     check_labels(source)
     builder, done = ManifestBuilder(source), 0
@@ -60,6 +62,7 @@ def encode(
             done += chunk.pictures
             progress.update(done)
         manifest = builder.build(data, autoencoder, writer.records)
+        approve(manifest)
         writer.commit(manifest)
     return manifest
 
@@ -178,6 +181,7 @@ class ManifestBuilder:
             path=Path(data.path).name if data.path else None,
             fingerprint=self.content.hexdigest(),
             class_order=SOURCES[self.source.kind].class_order,
+            listing=self.source.fingerprint,
         )
         manifest = Manifest(
             version=FORMAT_VERSION,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..experiment.schema import Data
 from ..system.errors import UserError
-from .sources import PictureSource, open_whole_source, source_kind, withheld_pictures
+from .sources import PictureSource, open_whole_source, other_data, withheld_pictures
 
 
 def heldout_data(data: Data) -> Data:
@@ -17,8 +17,7 @@ def heldout_data(data: Data) -> Data:
         raise UserError("data.holdout: null; expected a number of pictures per class, or the path of other pictures")
     if isinstance(data.holdout, int):
         return data.model_copy(update={"flips": "none"})
-    other = {"source": source_kind(data.holdout), "path": data.holdout, "holdout": None}
-    return data.model_copy(update={**other, "flips": "none"})
+    return other_data(data, data.holdout).model_copy(update={"flips": "none"})
 
 
 def heldout_source(data: Data) -> PictureSource:

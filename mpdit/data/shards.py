@@ -70,13 +70,14 @@ def encode_in_shards(
     device: str = "auto",
     workers: int = 0,
     check: Callable[[], None] = lambda: None,
+    approve: Callable[[Manifest], None] = lambda manifest: None,
 ) -> Manifest:
     """Write the same latents as `encode` by way of `count` shards, encoding only those that are not finished yet."""
     load_encoder = cache(partial(make_encoder, data, source.channels, device))  # at most once
     shards = Shards(source, data, folder, count)
     for shard in range(1, count + 1):
         shards.encode(shard, load_encoder, workers, check)
-    return shards.merge(check)
+    return shards.merge(check, approve)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,11 @@ class Shards:
                 )
         return True
 
-    def merge(self, check: Callable[[], None] = lambda: None) -> Manifest:
+    def merge(
+        self,
+        check: Callable[[], None] = lambda: None,
+        approve: Callable[[Manifest], None] = lambda manifest: None,
+    ) -> Manifest:
         """Write the latents from their finished shards, remove these, and return the latents' manifest.
 
         Every array is read once, in blocks, and verified against its shard's manifest meanwhile. Raises UserError,
@@ -184,6 +189,7 @@ class Shards:
             if autoencoder is not None and self.data.autoencoder is not None:
                 autoencoder = replace(autoencoder, id=self.data.autoencoder)  # the same weights, perhaps moved
             merged = builder.build(self.data, autoencoder, writer.records)
+            approve(merged)
             writer.commit(merged)
         shutil.rmtree(self.folder / "shards")
         return merged

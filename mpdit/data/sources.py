@@ -9,6 +9,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from ..experiment.schema import Data
 from ..system.errors import UserError
 from . import archives
 from .class_sampling import evenly_spaced_in_class
+from .fingerprint import listing_fingerprint
 from .listing import DamagedPicture, PackedStrings, PictureListing, read_index, write_index
 from .parquet import ParquetReader, list_parquet, shard_files
 from .pictures import FORMATS, Picture, decode_digit, decode_picture, resize_and_crop
@@ -71,6 +73,11 @@ class PictureSource:
     @property
     def labels(self) -> NDArray[np.int64]:
         return self.listing.labels if self.selected is None else self.listing.labels[self.selected]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of which pictures the source holds, those that do not count among them; see `fingerprint`."""
+        return listing_fingerprint(self.kind, self.location, self.listing, self.read)
 
     def __len__(self) -> int:
         return len(self.listing.names if self.selected is None else self.selected)
@@ -184,6 +191,11 @@ def source_kind(path: str) -> str:
             f"{path}: {problem}; expected a folder, .zip, .tar or .parquet of images, or .npz or .pt statistics"
         )
     return "parquet" if any(Path(path).glob("*.parquet")) else "folder"
+
+
+def other_data(data: Data, path: str) -> Data:
+    """The `data` section by which other pictures, at `path`, are prepared as those of `data` are, all of them."""
+    return data.model_copy(update={"source": source_kind(path), "path": path, "holdout": None})
 
 
 def read_pictures(source: PictureSource, data: Data, indices: Sequence[int] | None = None) -> Iterator[Picture]:

@@ -4,7 +4,7 @@ The floor is the score of real images against other real images, about what a pe
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.moments import Moments, row_moments
-from ..data.sources import open_source, rgb_images, source_kind
+from ..data.sources import open_source, other_data, rgb_images
 from ..experiment.checks import STATISTICS
 from ..experiment.features import FEATURES
 from ..experiment.remedies import remedy
@@ -56,13 +56,22 @@ class Reference:
     rows: NDArray[np.float32]  # (min(count, KID_FEATURES), D) float32, features drawn at random for KID
     floor: Floor | None
     projection: Projection | None = None  # of the network's features, to those that are compared
+    listing: str | None = None  # fingerprint of the pictures' source; None: statistics, or made by an earlier version
     mean_kernel: float | None = None  # `metrics.mean_kernel` of the rows, if KID needs it; files of version 0.1 lack it
+
+    @property
+    def identity(self) -> str | None:
+        """What it was made from: the fingerprint of the pictures' source, or the hash of the statistics' file.
+
+        None for a reference of pictures that an earlier version made, which says no such thing.
+        """
+        return self.hash if self.count is None else self.listing
 
     def save(self, path: str | Path) -> None:
         """Write an .npz, with `mu` and `sigma` under the names that torch-fidelity and the ADM evaluator use.
 
-        What is None is written as NaN; a projection, as `center` and `components`, and the mean kernel only where there
-        is one.
+        What is None is written as NaN; a projection, as `center` and `components`, the fingerprint of the listing and
+        the mean kernel only where there is one.
         """
         floor, projection = self.floor, self.projection
         arrays: dict[str, Any] = {}
@@ -70,6 +79,8 @@ class Reference:
             arrays.update(center=projection.center, components=projection.components)
         if self.mean_kernel is not None:
             arrays["mean_kernel"] = self.mean_kernel
+        if self.listing is not None:
+            arrays["listing"] = self.listing
         with replacing(path) as part, open(part, "wb") as file:
             np.savez(
                 file,
@@ -108,6 +119,7 @@ class Reference:
                 if precomputed
                 else Floor(scalars["fid_floor"], scalars["kid_floor"], scalars["floor_count"]),
                 projection=Projection(arrays["center"], arrays["components"]) if "components" in arrays else None,
+                listing=scalars.get("listing"),
                 mean_kernel=scalars.get("mean_kernel"),
             )
         except KeyError as error:
@@ -122,6 +134,7 @@ def build_reference(
     source: str | None = None,
     weights: str | None = None,
     device: str = "auto",
+    accept: Callable[[str], None] = lambda identity: None,
 ) -> Reference:
     """The reference of the images that `data` describes, without those that it withholds, or of `source`.
 
@@ -133,6 +146,8 @@ def build_reference(
         source: other real images, which are treated like those of `data` (a folder, with or without classes, a .zip or
             .tar of one, or Parquet shards), or a file of precomputed statistics, which is taken as it is.
         weights, device: see `load_extractor`.
+        accept: called with the identity of the reference (`Reference.identity`) before any image is read; an exception
+            from it stops the building.
 
     Raises UserError if images, statistics or weights cannot be read, or if there are too few images.
     """
@@ -140,12 +155,14 @@ def build_reference(
         raise UserError(f"--count: {count}: must be at least 2")
     extractor = load_extractor(features, weights, device)
     if source is not None and Path(source).suffix in STATISTICS:
-        return precomputed_reference(source, features, extractor.hash, extractor.dimension)
+        precomputed = precomputed_reference(source, features, extractor.hash, extractor.dimension)
+        accept(precomputed.hash)
+        return precomputed
     name = data.name
     if source is not None:
-        others = {"source": source_kind(source), "path": source, "holdout": None}
-        name, data = Path(source).name, data.model_copy(update=others)
+        name, data = Path(source).name, other_data(data, source)
     opened = open_source(data, labeled=source is None)
+    accept(opened.fingerprint)
     digest = hashlib.sha256(extractor.hash.encode())
 
     def images() -> Iterator[NDArray[np.uint8]]:
@@ -172,6 +189,7 @@ def build_reference(
         floor=statistics.floor,
         projection=statistics.projection,
         mean_kernel=mean_kernel(compared) if over_all_pairs(count, *rows.shape) else None,
+        listing=opened.fingerprint,
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..data.moments import row_moments
 from ..experiment import run_files
 from ..experiment.columns import FID
+from ..experiment.known_source import KnownSource
 from ..experiment.records import SampleRecord
 from ..system.console import with_progress
 from ..system.errors import UserError
@@ -43,15 +44,27 @@ COLUMNS = tuple(name for name in FID.names if name != "protocol")
 
 
 def score_samples(
-    samples: Path, reference_file: Path, output: Path, *, weights: str | None = None, device: str = "auto"
+    samples: Path,
+    reference_file: Path,
+    output: Path,
+    *,
+    known: KnownSource | None = None,
+    weights: str | None = None,
+    device: str = "auto",
 ) -> None:
     """Score a samples.npz, with protocol.json beside it, against a reference; write one row, of COLUMNS, to a CSV.
 
     Empty samples, of a run that diverged, give the header alone. Raises UserError if a file is missing or damaged, if
-    there are more or fewer images than protocol.json tells, or if the reference was built with other features.
+    there are more or fewer images than protocol.json tells, if the reference was built with other features, or from
+    other pictures than those that are `known`.
     """
     images, record = read_samples(samples), SampleRecord.read(samples.parent / run_files.SAMPLE_RECORD)
     reference = Reference.load(reference_file)
+    if known is not None and reference.identity not in (None, known.fingerprint):
+        raise UserError(
+            f"{reference_file}: was made from other pictures or statistics ({reference.identity:.12}) than those that "
+            f"the study has now ({known.fingerprint:.12}); delete it, and run again"
+        )
     if len(images) == 0:
         write_csv(output, COLUMNS, [])
         return

@@ -81,6 +81,7 @@ class SourceRecord(JsonRecord):
     path: str | None  # the last part of it
     fingerprint: str  # sha256 over the pictures' identities
     class_order: str
+    listing: str | None = None  # fingerprint of the listing; None: latents of a version that recorded none
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class Manifest(JsonRecord):
 
     def to_json(self) -> dict[str, Any]:
         values = {key: value for key, value in asdict(self).items() if key != "seals" or value}
+        if self.source.listing is None:
+            del values["source"]["listing"]
         lists = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         return {**lists, "autoencoder": self.autoencoder and self.autoencoder.to_json()}
 

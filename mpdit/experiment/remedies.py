@@ -6,7 +6,8 @@ from pathlib import Path, PurePath
 from ..system.seals import REMEDY, require_intact
 from . import run_files
 
-KINDS = ("runs", "latents", "reference", "experiments", "tuning", "figures", "interim")  # folders in results/
+# Folders in results/
+KINDS = ("runs", "latents", "sources", "reference", "experiments", "tuning", "figures", "interim")
 
 
 def remedy(path: str | Path) -> str:
@@ -53,6 +54,8 @@ def _remedy_in(kind: str, goal: PurePath, path: Path) -> str:
             lost = f"results/{PurePath(*goal.parts[:4])}"
             return f"delete {lost} and run `snakemake --cores all results/{folder}/{run_files.MANIFEST}`"
         return f"delete results/{folder} and run `snakemake --cores all results/{folder}/{run_files.MANIFEST}`"
+    if kind == "sources":
+        return "delete it: Snakemake lists the pictures again before it uses them"
     if kind == "interim":
         return "run `snakemake --cores 1 interim` again"
     return make_again(goal)

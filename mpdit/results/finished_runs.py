@@ -66,6 +66,26 @@ def finished_runs(runs: Mapping[str, RunSpec], folder: Path) -> dict[str, Traine
     return ended
 
 
+def require_latents_of_runs(folder: Path, latents: Path, fingerprint: str) -> None:
+    """Raise UserError where a run in `folder` was trained on other latents than those of this fingerprint.
+
+    Only runs on the data that the folder `latents` is named after count, and only those that have ended.
+    """
+    for path in sorted(folder.glob(f"*/{run_files.SPEC}")):
+        with suppress(UserError):
+            run = RunSpec.read(path)
+            ended = outcome(path.parent, run) if run.data.folder_name == latents.name else None
+            if ended is not None and ended.latents != fingerprint:
+                break
+    else:
+        return
+    raise UserError(
+        f"{latents}: the latents made now, {fingerprint[:12]}, are not those that {path.parent} was trained on, "
+        f"{ended.latents[:12]}: the pictures or the autoencoder have changed; give the new ones a data.name of their "
+        f"own, or see docs/how-to/own-pictures.md"
+    )
+
+
 def sampled(experiment: Experiment, folder: Path) -> list[str]:
     """The folders of samples that are complete, as `RUN/samples/PROTOCOL`; `folder` is the folder of run folders."""
     names = (run_files.SAMPLE_ARRAYS, run_files.SAMPLE_GRID, run_files.SAMPLE_RECORD)

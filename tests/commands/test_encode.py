@@ -3,21 +3,27 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 
 import psutil
 import pytest
 from helpers.digits import DIGITS
-from helpers.picture_zips import zip_data
+from helpers.made_up_runs import outcome
+from helpers.picture_zips import write_noise_zip, zip_data
+from helpers.tiny_runs import make_spec
 from PIL import Image
 
 from mpdit.__main__ import main
 from mpdit.data.latents import Latents
 from mpdit.data.sources import open_source, save_index
+from mpdit.experiment.known_source import KnownSource, path_state, read_known
+from mpdit.experiment.run_spec import DataIdentity
 
 
 def test_a_data_section_in_a_file_is_encoded(tmp_path, capsys):
@@ -39,6 +45,38 @@ def test_a_mistake_in_the_data_section_is_one_line(tmp_path, capsys, argument, m
     assert main(["encode", argument, "--output", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"mpdit encode: {message}") and error.count("\n") == 1
+
+
+def test_which_pictures_are_encoded_is_recorded_and_others_are_refused_before_anything_is_encoded(tmp_path, capsys):
+    out, known = tmp_path / "out", tmp_path / "sources/x.json"
+    data = zip_data(write_noise_zip(tmp_path / "a.zip"))
+    arguments = ["encode", data.model_dump_json(), "--output", str(out), "--known", str(known)]
+    assert main(arguments) == 0
+    listing = json.loads((out / "manifest.json").read_text())["source"]["listing"]
+    states = {data.path: path_state(data.path)}
+    assert read_known(known) == KnownSource(listing, states)
+    shutil.rmtree(out)
+    write_noise_zip(tmp_path / "a.zip", count=14)
+    for options in ([], ["--list"], ["--shards", "2"]):
+        assert main([*arguments, *options]) == 2
+        assert f"data.path: {data.path}: holds other pictures" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_latents_that_no_run_here_was_trained_on_are_not_left(tmp_path, capsys):
+    data = zip_data(write_noise_zip(tmp_path / "a.zip"))
+    spec = replace(make_spec(), data=DataIdentity.of(data))
+    folder = tmp_path / "runs" / spec.name
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text(json.dumps(spec.to_json()))
+    (folder / "trained.json").write_text(json.dumps(outcome(spec.name) | {"step": 12}))
+    out = tmp_path / spec.data.folder_name
+    arguments = ["encode", data.model_dump_json(), "--output", str(out), "--runs", str(tmp_path / "runs")]
+    for options in ([], ["--shards", "2"]):
+        assert main([*arguments, *options]) == 2
+        assert f"are not those that {folder} was trained on, {'ab' * 6}" in capsys.readouterr().err
+        assert not list(out.glob("*.npy")) and not (out / "manifest.json").exists()
+    assert main([*arguments[:3], str(tmp_path / "of-other-data"), *arguments[4:]]) == 0
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "a/b", "1/0"])

@@ -43,6 +43,23 @@ def score(tmp_path, digit_reference, digits):
     return run
 
 
+def test_a_reference_of_other_pictures_is_refused(score, digit_reference, tmp_path, capsys):
+    """Latents were encoded anew from other pictures, and the reference of the old ones was left."""
+    reference, known = Reference.load(digit_reference), tmp_path / "known.json"
+    known.write_text(json.dumps({"fingerprint": reference.listing}))
+    assert score(known=known)[0] == 0
+    (tmp_path / "fid.csv").unlink()
+    known.write_text(json.dumps({"fingerprint": "0123456789abcdef"}))
+    assert score(known=known) == (2, None)
+    error = capsys.readouterr().err
+    assert f"{digit_reference}: was made from other pictures or statistics ({reference.listing[:12]}) than" in error
+    assert "(0123456789ab); delete it, and run again" in error
+
+    replace(reference, listing=None).save(tmp_path / "earlier.npz")  # earlier versions recorded no such thing
+    assert score(reference=tmp_path / "earlier.npz", known=known)[0] == 0
+    assert score(known=tmp_path / "nothing-is-known.json")[0] == 0
+
+
 def test_a_row_holds_the_metrics_and_the_whole_protocol(score, digit_reference):
     status, rows = score()
     assert status == 0 and len(rows) == 1

@@ -14,6 +14,7 @@ GOALS = {
     "which goes on from the last checkpoint",
     "runs/a/snapshots/step-00000001-plain.safetensors": "restore it from a copy, or train the run again: delete "
     "results/runs/a and run `snakemake --cores all results/runs/a/trained.json`",
+    "sources/digits-1.json": "delete it: Snakemake lists the pictures again before it uses them",
     "latents/digits-1/mean.npy": "delete results/latents/digits-1 and run `snakemake --cores all "
     "results/latents/digits-1/manifest.json`",
     "latents/digits-1/shards/2-of-3/mean.npy": "delete results/latents/digits-1/shards/2-of-3 and run `snakemake "

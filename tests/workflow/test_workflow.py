@@ -179,6 +179,50 @@ def test_another_reference_scores_again_and_keeps_the_old_scores(study, study_co
     assert jobs(study_copy, TABLE)["score"] == 2  # it may hold other statistics now
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "problem"),
+    [
+        ("scoring", "reference", "scoring.reference: typo.npz: no such file or folder; expected other real images or"),
+        (
+            "data",
+            "path",
+            "data.path: typo.npz: no such file or folder; the latents in results/latents/tiny-366fbcfc were",
+        ),
+    ],
+)
+def test_a_file_that_is_not_there_stops_before_anything_is_made_from_earlier_results(study, section, key, problem):
+    more_seeds = {"table1": {**BLOCK, "seed": [0, 1]}}
+    with configured(study, tiny_study(**{section: {key: "typo.npz"}}, experiments=more_seeds)):
+        done = snakemake(study, "--dry-run", TABLE, check=False)
+        interim = snakemake(study, "--dry-run", "interim")
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith(f"config.yaml: {problem}")
+    assert "interim" in interim.stdout
+
+
+@pytest.mark.slow
+def test_other_pictures_under_the_same_name_stop_before_anything_is_trained_on_them(study, study_copy):
+    before = {path: path.stat().st_mtime_ns for path in (study_copy / "results").rglob("*.*")}
+    with zipfile.ZipFile(study_copy / "digits.zip") as archive:
+        archive.extractall(study_copy / "unpacked")
+    as_folder = {"source": "folder", "path": "unpacked/digits"}
+    write_config(study_copy, tiny_study(data=as_folder))
+    same = snakemake(study_copy, TABLE)
+    assert "data.path: unpacked/digits: the pictures that results here were made from" in same.stdout
+    made = {str(path.relative_to(study_copy / "results")) for path in before if before[path] != path.stat().st_mtime_ns}
+    assert made == {"sources/tiny-366fbcfc.json"}
+
+    shutil.copy(study_copy / "unpacked/digits/0/000.png", study_copy / "unpacked/digits/0/new.png")
+    write_config(study_copy, tiny_study(data=as_folder, experiments={"table1": {**BLOCK, "seed": [0, 1]}}))
+    other = snakemake(study_copy, TABLE, check=False)
+    assert other.returncode != 0
+    assert "mpdit identify: data.path: unpacked/digits: holds other pictures" in other.stderr
+    assert (
+        runs(study_copy).keys() == runs(study).keys()
+        and (study_copy / TABLE).stat().st_mtime_ns == before[study_copy / TABLE]
+    )
+
+
 def test_edited_sources_retrain_nothing(study_copy):
     for source in [*study_copy.glob("mpdit/**/*.py"), *study_copy.glob("workflow/**/*.smk"), study_copy / "Snakefile"]:
         source.write_text(source.read_text() + "\n# an edit\n")

@@ -43,6 +43,7 @@ rule plan:
 
 rule aggregate:
     input:
+        checked,
         lambda wildcards: finished(wildcards.block),
         plan="results/experiments/{block}/plan.json",
     output:
@@ -67,6 +68,7 @@ rule plan_all:
 
 rule aggregate_all:
     input:
+        checked,
         finished(*experiment.blocks),
         plan="results/plan.json",
     output:

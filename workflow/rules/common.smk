@@ -12,13 +12,14 @@ from mpdit.rendering.registry import require_claims
 from mpdit.results.finished_runs import finished_runs, measured, sampled, traced
 from mpdit.system.errors import UserError
 
+CONFIGURATION = ", ".join(map(str, workflow.configfiles))  # its files, for messages
+
 try:
     experiment = Experiment(STUDY_CONFIGURATION, untuned=True)
     require_claims(experiment.claims.primary)
     searches = experiment.tuning_settings() if experiment.heldout_name else []
 except UserError as error:  # one line per mistake, no traceback
-    files = ", ".join(map(str, workflow.configfiles))
-    sys.exit("\n".join(f"{files}: {line}" for line in str(error).splitlines()))
+    sys.exit("\n".join(f"{CONFIGURATION}: {line}" for line in str(error).splitlines()))
 
 
 NOTHING = "(?!)"  # a wildcard constraint that no name meets
@@ -54,6 +55,8 @@ ON_GPU = f"{shlex.quote(sys.executable)} -m mpdit.system.gpus {{resources.gpu}} 
 LATENTS = f"results/latents/{experiment.data_name}/manifest.json"
 # Part of shell commands, not of params: moving the images encodes nothing again.
 DATA = shlex.quote(json.dumps(experiment.data.to_json()))
+KNOWN = "results/sources/{source}.json"  # which pictures a name stands for
+STUDY = json.dumps(experiment.configuration)
 AGGREGATES = experiment.aggregates
 LOCK = "results/study-lock.json"  # what a study with primary claims has fixed before its first run
 SEARCHES = {setting.name: setting for setting in searches}  # of `snakemake tune`
@@ -63,18 +66,6 @@ RUNS = {**TUNING_RUNS, **experiment.runs}
 FINISHED = finished_runs(RUNS, Path("results/runs")) if workflow.is_main_process else {}
 # Where the latents have been deleted and must be made again for another run, what was made from them is left alone too.
 LATENTS_ARE_GONE = workflow.is_main_process and not Path(LATENTS).exists()
-
-
-def checked(wildcards):
-    """No input. Stops with one line where what is here cannot be trusted, before anything is made from it."""
-    if workflow.is_main_process:  # what is known of the command line is not known yet while the workflow is parsed
-        if any(trigger.name == "CODE" for trigger in workflow.dag_settings.rerun_triggers):
-            profile = Path(workflow.basedir) / "profiles/default"
-            sys.exit(
-                f"rerun-triggers: code is among them, so an edited rule would train its runs again; run Snakemake with "
-                f"--workflow-profile {shlex.quote(str(profile))} or with --rerun-triggers mtime params input"
-            )
-    return []
 
 
 def tuned_rates(wildcards):

@@ -11,6 +11,7 @@ SHARDS = experiment.execution.shards
 DECODERS = experiment.execution.encode_workers
 ENCODING_GPU = GPU if experiment.data.autoencoder else 0
 ENCODE = f"{ON_GPU} encode {{DATA}} --output results/latents/{{wildcards.data}} --device {experiment.execution.device}"
+PICTURES = f" --known {KNOWN.format(source=experiment.data_name)}"
 UNFINISHED = NOTHING if Path(LATENTS).exists() else re.escape(experiment.data_name)
 
 
@@ -31,7 +32,7 @@ rule index:
         data=UNFINISHED,
     priority: 2
     shell:
-        "{MPDIT} encode {DATA} --output results/latents/{wildcards.data} --list --log {log}"
+        "{MPDIT} encode {DATA} --output results/latents/{wildcards.data} --list" + PICTURES + " --log {log}"
 
 
 rule encode_shard:
@@ -71,4 +72,4 @@ rule encode:
     params:
         shards=f"--shards {SHARDS}" if SHARDS > 1 else "",
     shell:
-        ENCODE + " {params.shards} --workers {DECODERS} --log {log}"
+        ENCODE + " {params.shards} --workers {DECODERS} --runs results/runs" + PICTURES + " --log {log}"

@@ -5,6 +5,10 @@
 from mpdit.experiment.heldout_widths import heldout_widths
 
 HELDOUT = f"results/latents/{experiment.heldout_name}/manifest.json"
+# Withheld pictures are among those of `data.path`.
+HELDOUT_PICTURES = KNOWN.format(
+    source=experiment.data_name if isinstance(experiment.data.holdout, int) else experiment.heldout_name
+)
 HELDOUT_FILES = ("heldout.csv", "heldout_images.csv") if experiment.heldout_name else ()  # of each run
 HELDOUT_IS_GONE = LATENTS_ARE_GONE or (workflow.is_main_process and not Path(HELDOUT).exists())
 MEASURED = measured(FINISHED, Path("results/runs"), experiment.heldout.draws) if HELDOUT_IS_GONE else []
@@ -35,7 +39,7 @@ if experiment.heldout_name:
             gpu=ENCODING_GPU,
         shell:
             ON_GPU + " encode {DATA} --heldout --output $(dirname {output}) --workers {DECODERS}"
-            " --device {experiment.execution.device} --log {log}"
+            " --device {experiment.execution.device} --known {HELDOUT_PICTURES} --log {log}"
 
     rule heldout:
         input:

@@ -62,6 +62,7 @@ rule lock:
 
 rule table:
     input:
+        checked,
         data=lambda wildcards: read_by(wildcards.name),
         # The figures of a table's block come with it.
         figures=lambda wildcards: [
@@ -83,6 +84,7 @@ rule table:
 
 rule figure:
     input:
+        checked,
         data=lambda wildcards: read_by(wildcards.name),
     output:
         in_report("results/figures/{name}.png", "Figures"),
@@ -120,6 +122,7 @@ rule configuration:
 
 rule report:
     input:
+        checked,
         TABLES.values(),
         FIGURES.values(),
         runs="results/runs.csv",

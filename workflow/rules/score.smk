@@ -6,6 +6,7 @@ FEATURES = experiment.scoring.features
 WEIGHTS = options({"weights": experiment.scoring.weights})
 AGAINST = options({"reference": experiment.scoring.reference})
 REFERENCE = f"results/reference/{experiment.reference_name}-{file_name(FEATURES)}-n{{sample_count}}.npz"
+REAL = KNOWN.format(source=experiment.reference_name)
 
 
 rule reference:
@@ -22,7 +23,7 @@ rule reference:
         gpu=GPU,
     shell:
         ON_GPU + " reference {DATA} {AGAINST} --features {FEATURES} {WEIGHTS} --count {wildcards.sample_count}"
-        " --device {experiment.execution.device} --output {output} {STUDY_FILE} --log {log}"
+        " --known {REAL} --device {experiment.execution.device} --output {output} {STUDY_FILE} --log {log}"
 
 
 rule score:
@@ -37,5 +38,5 @@ rule score:
     resources:
         gpu=GPU,
     shell:
-        ON_GPU + " score {input.samples} --reference {input.reference} {WEIGHTS}"
+        ON_GPU + " score {input.samples} --reference {input.reference} --known {REAL} {WEIGHTS}"
         " --device {experiment.execution.device} --output {output} {STUDY_FILE} --log {log}"

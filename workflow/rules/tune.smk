@@ -8,7 +8,6 @@ from mpdit.experiment.tuning import rounds
 from mpdit.results.tuning import read_rungs
 
 ROUNDS = rounds(experiment.tuning.rates)
-STUDY = json.dumps(experiment.configuration)
 
 
 def losses_of_rounds(setting, count):
@@ -33,6 +32,7 @@ localrules:
 
 checkpoint tuning_round:
     input:
+        checked,
         lambda wildcards: losses_of_rounds(wildcards.setting, int(wildcards.round)),
     output:
         "results/tuning/{setting}/round-{round}.json",
@@ -47,6 +47,7 @@ checkpoint tuning_round:
 
 rule rates:
     input:
+        checked,
         losses_of_all,
     output:
         rates="results/rates.csv",
