@@ -28,8 +28,8 @@ def main(args: argparse.Namespace) -> int:
     registrations.load()
     cost = Path(args.cost) if Path(args.cost).exists() else None
     done = write_interim(read_experiment(args.configuration), Path(args.runs), cost, Path(args.output))
-    for name, problem in done.problems.items():
-        print(f"{name}: not rendered: {problem.reason}", file=sys.stderr)
+    for file, problem in done.problems.items():
+        print(f"{file}: not rendered: {problem.reason}", file=sys.stderr)
     count = f"{done.artifacts - len(done.problems)} of {done.artifacts} tables and figures rendered"
     print(f"{done.report}: {done.states}; {count}")
     return 1 if any(problem.is_defect for problem in done.problems.values()) else 0

@@ -11,11 +11,12 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from .. import registrations
+    from ..rendering.goals import figures_of
     from ..rendering.registry import ARTIFACTS
 
     registrations.load()
-    names = f"one of {', '.join(ARTIFACTS)}" if ARTIFACTS else "no table or figure is registered"
-    parser.add_argument("artifact", metavar="NAME", help=f"{names}, or what the study registers")
+    names = ", ".join([*ARTIFACTS, "the name of the experiment in --data, for its table", *figures_of("EXPERIMENT")])
+    parser.add_argument("artifact", metavar="NAME", help=f"one of {names}, or what the study registers")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="folder of the aggregated CSVs")
     parser.add_argument(
         "--cost", metavar="CSV", help="default: cost.csv in --data; without either, step times are left empty"
@@ -25,14 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    from ..rendering.artifacts import read, render
-    from ..rendering.registry import ARTIFACTS
+    from ..rendering.artifacts import block_of, read, render
+    from ..rendering.goals import artifact_named, names_of
     from ..system.errors import UserError
 
-    if args.artifact not in ARTIFACTS:
-        known = f"one of {', '.join(ARTIFACTS)}" if ARTIFACTS else "none, since no table or figure is registered"
+    output, block = Path(args.output), block_of(args.data)
+    artifact = artifact_named(args.artifact, output.suffix, block)
+    if artifact is None:
+        names = names_of(block)
+        known = f"one of {', '.join(names)}" if names else f"none: {args.data} is not the folder of an experiment"
         raise UserError(f"NAME: {args.artifact}: must be {known}")
-    artifact, output = ARTIFACTS[args.artifact], Path(args.output)
     if output.suffix not in artifact.suffixes:
         raise UserError(f"--output: {output}: a {artifact.kind} ends in {' or '.join(artifact.suffixes)}")
     render(artifact, read(artifact, args.data, args.cost, args.runs), output)

@@ -47,6 +47,13 @@ def read(
     return cast(ArtifactData, data)
 
 
+def block_of(folder: str | Path) -> str | None:
+    """The block whose aggregates the folder holds, from its plan.json; None for several blocks and without a plan."""
+    plan = Path(folder) / "plan.json"
+    name = str(read_json(plan).get("experiment", "")) if plan.exists() else ""
+    return name if name and "+" not in name else None
+
+
 def render(artifact: Artifact, data: ArtifactData, output: str | Path) -> None:
     """Make the artifact and write all of its files: `output`, and files of the same name with the other suffixes."""
     with showing(data.get("study", ShownStudy())):

@@ -67,7 +67,7 @@ def _has_kid(values: SeedValues) -> float:
     return next((score for own in values.kid.values() for score in own.values()), math.nan)
 
 
-def with_changes(rows: pd.DataFrame, column: str, base: str) -> pd.DataFrame:
+def with_changes(rows: pd.DataFrame, column: str, base: str | float) -> pd.DataFrame:
     """The rows of `summary.summarize` with `decides`, `change` and `loss_change` (both `Change`) and what a CSV has of
     them, from the row that has `base` in `column` and is otherwise equal.
 
@@ -97,7 +97,7 @@ def _corrected(changes: list[Change]) -> list[Change]:
     return [replace(change, p_holm=p) for change, p in zip(changes, corrected, strict=True)]
 
 
-def _changes(rows: pd.DataFrame, column: str, base: str, quantity: Quantity) -> list[Change]:
+def _changes(rows: pd.DataFrame, column: str, base: str | float, quantity: Quantity) -> list[Change]:
     of_weights = ("step", "ema_width")  # the columns of the protocol that a loss depends on
     protocol = [key for key in summary.PROTOCOL if quantity == "score" or key in of_weights]
     keys = [key for key in (*summary.SETTING, *protocol) if key not in (column, "lr")]

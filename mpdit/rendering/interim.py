@@ -17,7 +17,8 @@ from ..system.errors import UserError
 from ..system.files import read_json, write_json
 from . import report
 from .artifacts import read, render
-from .registry import ARTIFACTS, Artifact, ArtifactData, claim_bounds, goals
+from .goals import goals
+from .registry import Artifact, ArtifactData, claim_bounds
 from .run_list import state_counts
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Interim:
     report: Path
     states: str  # the number of runs in each state and the number of scores
     artifacts: int  # number of tables and figures that the study has
-    problems: dict[str, Problem]  # those that could not be rendered, by name
+    problems: dict[str, Problem]  # those that could not be rendered, by their file
 
 
 def write_interim(experiment: Experiment, runs: Path, cost: Path | None, output: Path) -> Interim:
@@ -54,20 +55,20 @@ def write_interim(experiment: Experiment, runs: Path, cost: Path | None, output:
     An artifact that cannot be rendered does not stop the others: what is wrong is returned, and shown in the report.
     Its files from an earlier call are removed, so that everything in `output` is from this one.
     """
-    blocks = goals(experiment.blocks, experiment.aggregates)
-    tables = _aggregate(experiment, runs, output, blocks.values())
+    found = goals(experiment.blocks, experiment.aggregates)
+    tables = _aggregate(experiment, runs, output, [goal.block for goal in found.values()])
     states = f"{state_counts(tables['runs']['status'])}; {_score_count(experiment, tables)}"
     notice = f"Interim, {time.strftime('%Y-%m-%d %H:%M')}; {states}."
     problems = {}
-    for name, block in blocks.items():
-        data = output / "experiments" / block if block else output
-        problem = _render(ARTIFACTS[name], data, cost, runs, output, notice)
+    for file, goal in found.items():
+        data = output / "experiments" / goal.block if goal.block else output
+        problem = _render(goal.artifact, data, cost, runs, output, notice)
         if problem:
-            problems[name] = problem
+            problems[file] = problem
     path = output / "report.html"
-    reasons = {name: problem.reason for name, problem in problems.items()}
+    reasons = {file: problem.reason for file, problem in problems.items()}
     report.write(path, experiment, output, runs, notice, reasons)
-    return Interim(path, states, len(blocks), problems)
+    return Interim(path, states, len(found), problems)
 
 
 def _aggregate(experiment: Experiment, runs: Path, output: Path, blocks: Iterable[str | None]) -> Tables:

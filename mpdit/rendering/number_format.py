@@ -26,6 +26,13 @@ def signed(difference: float) -> str:
     return NONE if difference != difference else f"{difference:+.2f}".replace("-", "−")
 
 
+def p_value(p: float) -> str:
+    """`0.034`, `< 0.001`."""
+    if p != p:
+        return NONE
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def significant(number: float) -> str:
     """Three significant digits: `0.0123`, `12.3`, `1,230`."""
     if number != number:

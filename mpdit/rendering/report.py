@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
@@ -19,7 +19,8 @@ from ..experiment.grid import Experiment
 from ..experiment.ladder import Rung
 from ..system.console import duration
 from ..system.files import write_text
-from .registry import ARTIFACTS, INTRODUCTIONS, goals
+from .goals import Goal, goals
+from .registry import ARTIFACTS, INTRODUCTIONS
 from .run_list import provenance, read_result, read_runs, run_lines, state_counts
 
 FIRST_SECTIONS = ("Tables", "Figures")  # others follow in the order of registration
@@ -51,14 +52,15 @@ def write(
         results: the folder with tables, figures/ and runs.csv. All must exist but those with `problems`.
         runs: the folder of run folders, whose trained.json files tell the versions.
         notice: what a reader must know about the whole report, such as that it is interim.
-        problems: why an artifact could not be rendered, by its name; shown in its place.
+        problems: why an artifact could not be rendered, by its file; shown in its place.
 
     Raises UserError for a file that is missing or damaged.
     """
     import jinja2
 
     results, rows = Path(results), read_runs(Path(results) / "runs.csv")
-    names = list(goals(experiment.blocks, experiment.aggregates))
+    found = goals(experiment.blocks, experiment.aggregates)
+    shown = [goal.artifact for goal in found.values()]
     models = dict.fromkeys(run.model for run in experiment.runs.values())
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(Path(__file__).with_suffix(".html").read_text())
@@ -71,9 +73,11 @@ def write(
         version=version("mpdit"),
         states=state_counts(row.status for row in rows),
         time_spent=duration(sum(row.seconds or 0 for row in rows)),
-        sections=_sections(names, results, problems or {}),
+        sections=_sections(found, results, problems or {}),
         absent=[
-            f"{name} ({' or '.join(artifact.experiments)})" for name, artifact in ARTIFACTS.items() if name not in names
+            f"{name} ({' or '.join(artifact.experiments)})"
+            for name, artifact in ARTIFACTS.items()
+            if artifact not in shown
         ],
         runs=run_lines(rows),
         provenance=provenance(rows, Path(runs)),
@@ -116,21 +120,23 @@ def dump(configuration: Mapping[str, Any]) -> str:
 # Tables and figures
 
 
-def _sections(names: Sequence[str], results: Path, problems: Mapping[str, str]) -> dict[str, list[Item]]:
+def _sections(goals: Mapping[str, Goal], results: Path, problems: Mapping[str, str]) -> dict[str, list[Item]]:
     """The artifacts under the headings of the report, in the order of registration within each."""
     sections: dict[str, list[Item]] = {section: [] for section in FIRST_SECTIONS}
     figures = 0
-    for name in names:
-        artifact = ARTIFACTS[name]
-        title = artifact.title
-        if artifact.kind == "figure":
+    for file, goal in goals.items():
+        artifact = goal.artifact
+        title, is_table = artifact.title, artifact.kind == "table"
+        if not is_table:
             figures += 1
             title = f"Figure {figures}: {title}"
         body = None
-        if name not in problems:
-            is_table = artifact.kind == "table"
-            body = _table(results / f"{name}.md") if is_table else _picture(results / "figures" / f"{name}.png")
-        item = Item(name, artifact.kind, title, artifact.caption, body, problems.get(name))
+        if file not in problems:
+            path = results / file
+            body = _table(path.with_suffix(".md")) if is_table else _picture(path)
+        # Sections of registered artifacts have their names alone, since links to them are shared.
+        anchor = artifact.name if artifact in ARTIFACTS.values() else f"experiment-{file}"
+        item = Item(anchor, artifact.kind, title, artifact.caption, body, problems.get(file))
         sections.setdefault(artifact.section, []).append(item)
     return {heading: items for heading, items in sections.items() if items}
 

@@ -51,7 +51,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Column:
-    heading: str  # {fid}, {kid} and {decides} stand for the names of the metrics, which depend on the features
+    heading: str  # {fid}, {kid} and {decides} stand for names of metrics, {base} for that of the baseline
     cell: Callable[[ScoreRow], str]
     numeric: bool = True
 
@@ -73,18 +73,18 @@ COLUMNS = {
     "kid": Column(
         "{kid} ×10³", lambda row: fmt.spread(1000 * row.kid_mean, 1000 * row.kid_sd, bold=_is_bold(row, "kid"))
     ),
-    "vs_a": Column("{decides} vs. A (95 % interval)", lambda row: fmt.percent_range(*row.change.range)),
-    "vs_adaln": Column("{decides} vs. AdaLN (95 % interval)", lambda row: fmt.percent_range(*row.change.range)),
+    "vs_base": Column("{decides} vs. {base} (95 % interval)", lambda row: fmt.percent_range(*row.change.range)),
+    "p": Column("{decides} p", lambda row: fmt.p_value(row.change.p_holm)),
     "heldout_loss": Column(
         "held-out loss",
         lambda row: fmt.spread(row.heldout_loss_mean, row.heldout_loss_sd, bold=row.best_loss, digits=4),
     ),
-    "loss_vs_a": Column("loss vs. A (95 % interval)", lambda row: fmt.percent_range(*row.loss_change.range)),
-    "loss_vs_adaln": Column("loss vs. AdaLN (95 % interval)", lambda row: fmt.percent_range(*row.loss_change.range)),
+    "loss_vs_base": Column("loss vs. {base} (95 % interval)", lambda row: fmt.percent_range(*row.loss_change.range)),
+    "loss_p": Column("loss p", lambda row: fmt.p_value(row.loss_change.p_holm)),
     "step_time": Column("step time", lambda row: fmt.times(row.relative_step_time)),
     "status": Column("status", lambda row: row.status, numeric=False),
 }
-HELDOUT_COLUMNS = ("heldout_loss", "loss_vs_a", "loss_vs_adaln")  # shown where there are held-out losses
+HELDOUT_COLUMNS = ("heldout_loss", "loss_vs_base", "loss_p")  # shown where there are held-out losses
 PAPER_COLUMNS = {
     "paper_fid": Column("paper", lambda row: fmt.spread(row.paper_fid)),
     "paper_difference": Column("difference", lambda row: fmt.signed(row.paper_difference)),
@@ -117,6 +117,7 @@ def score_table(
     rows: pd.DataFrame,
     columns: Sequence[str],
     *,
+    base: str = "",
     change_note: str = "",
     bold: str,
     above: str = "",
@@ -131,6 +132,7 @@ def score_table(
     Args:
         rows: the frame of `summary.summarize` with more fields of ScoreRow assigned; must have `adds` and `best`.
         columns: keys of COLUMNS.
+        base: the baseline, for headings of changes.
         change_note: the sentence that says what changes are relative to.
         bold: what is bold, in words.
         above: what a reader must know before the numbers, such as that rates were not tuned alike; may be empty.
@@ -148,7 +150,7 @@ def score_table(
     lines = [_score_row(record) for record in rows.to_dict("records")]
     labels = {name: metric_label(name) for name in sorted(rows["features"].dropna().unique())}
     metrics = _metric_headings(list(labels), rows["decides"])
-    headings = {key: column.heading.format(**metrics) for key, column in shown.items()}
+    headings = {key: column.heading.format(**metrics, base=base) for key, column in shown.items()}
     frame = rows.assign(metric=rows["features"].map(labels))
     return Table(
         frame=frame[[key for key in CSV_COLUMNS if key in frame]].rename(columns=CSV_NAMES),

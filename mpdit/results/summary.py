@@ -181,7 +181,7 @@ def _status_counts(members: pd.DataFrame) -> StatusCounts:
     return StatusCounts(counts, int(members["step"].iloc[0]) if alone else None)
 
 
-def parameters_change(rows: pd.DataFrame, column: str, base: str) -> list[float]:
+def parameters_change(rows: pd.DataFrame, column: str, base: str | float) -> list[float]:
     """Change of the number of parameters in percent, from the rows with `base` in `column` that are otherwise equal.
 
     Missing (NaN) for the base itself, and where there is none. The learning rate and the protocol change no number.

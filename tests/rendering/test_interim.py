@@ -36,7 +36,7 @@ def test_what_cannot_be_rendered_does_not_stop_the_rest(study, capsys):
     assert "Could not be rendered: KeyError: &#39;rotate&#39;" in (study / "interim/report.html").read_text()
     assert interim(study) == 1
     printed = capsys.readouterr()
-    assert "angle_map: not rendered: KeyError: 'rotate'" in printed.err
+    assert "figures/angle_map.png: not rendered: KeyError: 'rotate'" in printed.err
     assert "3 of 4 tables and figures rendered" in printed.out
     runs = pd.read_csv(study / "interim/runs.csv")
     assert sorted(runs["status"]) == ["missing", "running", "trained", "trained"]

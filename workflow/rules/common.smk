@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mpdit.experiment import Experiment
 from mpdit.experiment.study_file import study_hash
+from mpdit.rendering.goals import require_block_names
 from mpdit.rendering.registry import require_claims
 from mpdit.results.finished_runs import finished_runs, measured, sampled, traced
 from mpdit.system.errors import UserError
@@ -17,6 +18,7 @@ CONFIGURATION = ", ".join(map(str, workflow.configfiles))  # its files, for mess
 try:
     experiment = Experiment(STUDY_CONFIGURATION, untuned=True)
     require_claims(experiment.claims.primary)
+    require_block_names(experiment.blocks)
     searches = experiment.tuning_settings() if experiment.heldout_name else []
 except UserError as error:  # one line per mistake, no traceback
     sys.exit("\n".join(f"{CONFIGURATION}: {line}" for line in str(error).splitlines()))

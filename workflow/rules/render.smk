@@ -2,25 +2,30 @@
 
 import os
 
-from mpdit.rendering.registry import ARTIFACTS, goals
+from mpdit.rendering.goals import goals
 
-BLOCK = goals(experiment.blocks, AGGREGATES)  # name of each artifact: the block that it is made from; None: all runs
-
-
-def files_of(kind, folder, suffix):
-    return {name: f"{folder}/{name}{suffix}" for name in BLOCK if ARTIFACTS[name].kind == kind}
+GOALS = goals(experiment.blocks, AGGREGATES)  # by file, as seen from results/
 
 
-TABLES = files_of("table", "results", ".csv")
-FIGURES = files_of("figure", "results/figures", ".png")
+def of_kind(kind):
+    return {goal.artifact.name: f"results/{file}" for file, goal in GOALS.items() if goal.artifact.kind == kind}
 
 
-def read_by(name):
+TABLES = of_kind("table")
+FIGURES = of_kind("figure")
+
+
+def goal_of(output):
+    return GOALS[os.path.relpath(output, "results")]
+
+
+def read_by(output):
     """The plan of the runs of an artifact, then the aggregates that it reads; `samples` are the images of these runs."""
-    block, subjects = BLOCK[name], ARTIFACTS[name].reads
+    block, artifact = goal_of(output).block, goal_of(output).artifact
+    subjects = artifact.reads
     folder = "results" if block is None else f"results/experiments/{block}"
     files = [f"{folder}/{subject}.csv" for subject in subjects if subject not in ("samples", "cost", "settings")]
-    files += [f"{folder}/{subject}.csv" for subject in ARTIFACTS[name].reads_optional if subject in AGGREGATES]
+    files += [f"{folder}/{subject}.csv" for subject in artifact.reads_optional if subject in AGGREGATES]
     if "cost" in subjects:
         files.append("results/cost.csv")
     if "settings" in subjects and experiment.claims.primary:
@@ -36,8 +41,10 @@ def in_report(file, category):
     return report(file, caption="../report/caption.rst", category=category, labels={"name": "{name}"})
 
 
-def caption(wildcards):
-    return ARTIFACTS[wildcards.name].caption
+def figures_beside(table):
+    """The figures of a table's block, which come with it."""
+    block = goal_of(table).block
+    return [figure for figure in FIGURES.values() if block and goal_of(figure).block == block]
 
 
 RENDER = (
@@ -63,11 +70,8 @@ rule lock:
 rule table:
     input:
         checked,
-        data=lambda wildcards: read_by(wildcards.name),
-        # The figures of a table's block come with it.
-        figures=lambda wildcards: [
-            FIGURES[name] for name in FIGURES if BLOCK[name] and BLOCK[name] == BLOCK[wildcards.name]
-        ],
+        data=lambda wildcards: read_by(TABLES[wildcards.name]),
+        figures=lambda wildcards: figures_beside(TABLES[wildcards.name]),
     output:
         in_report("results/{name}.csv", "Tables"),
         multiext("results/{name}", ".md", ".tex"),
@@ -77,7 +81,7 @@ rule table:
         name=one_of(TABLES),
     params:
         **DRAWN_BY,
-        caption=caption,
+        caption=lambda wildcards: goal_of(TABLES[wildcards.name]).artifact.caption,
     shell:
         RENDER
 
@@ -85,7 +89,7 @@ rule table:
 rule figure:
     input:
         checked,
-        data=lambda wildcards: read_by(wildcards.name),
+        data=lambda wildcards: read_by(FIGURES[wildcards.name]),
     output:
         in_report("results/figures/{name}.png", "Figures"),
         "results/figures/{name}.pdf",
@@ -95,7 +99,7 @@ rule figure:
         name=one_of(FIGURES),
     params:
         **DRAWN_BY,
-        caption=caption,
+        caption=lambda wildcards: goal_of(FIGURES[wildcards.name]).artifact.caption,
     shell:
         RENDER
 
