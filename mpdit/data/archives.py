@@ -26,7 +26,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..system.errors import UserError, one_line
+from ..system.errors import UserError, one_line, reason
 from .class_folders import is_picture, is_visible, list_by_class, name_in_archive, strip_enclosing_folders
 from .folders import pictures_beneath
 from .listing import DamagedPicture, PictureListing, check_size
@@ -144,9 +144,9 @@ def list_zip(path: str, labeled: bool, _follow_links: bool) -> PictureListing:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # zipfile raises nearly anything on a damaged directory
         raise UserError(
-            f"data.path: {path}: not a readable zip archive ({error}); expected one of CLASS/PICTURE"
+            f"data.path: {path}: not a readable zip archive ({reason(error)}); expected one of CLASS/PICTURE"
         ) from None
     names, members = [], array("q")
     for info in infos:
@@ -223,8 +223,8 @@ def _scan_tar(file: BinaryIO, where: str, start: int, end: int) -> Iterator[tarf
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # or the archive keeps them all
             yield member
-    except (tarfile.TarError, OSError) as error:
-        raise UserError(f"{problem} ({error}); expected a complete, uncompressed tar") from None
+    except Exception as error:  # tarfile raises nearly anything on a damaged header
+        raise UserError(f"{problem} ({reason(error)}); expected a complete, uncompressed tar") from None
     # tarfile takes a block that it cannot read for the archive's end; the real end is a block of zeros.
     file.seek(archive.offset)
     block = file.read(tarfile.BLOCKSIZE)

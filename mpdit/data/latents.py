@@ -18,7 +18,7 @@ from torch import Tensor
 from ..experiment.records import Manifest
 from ..experiment.remedies import remedy
 from ..experiment.run_files import LABELS, MANIFEST, MEAN, STD
-from ..system.errors import UserError
+from ..system.errors import UserError, reason
 from ..system.seals import require_array_intact
 from .autoencoder import Autoencoder, decode_latents, describe_autoencoder, load_autoencoder, pixels_to_raw
 from .latents_writer import FORMAT_VERSION
@@ -88,7 +88,7 @@ class Latents:
         try:
             array = np.lib.format.open_memmap(path, mode="r")
         except Exception as error:  # numpy raises nearly anything on a damaged header
-            problem = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            problem = getattr(error, "strerror", None) or reason(error)[:200]
             raise UserError(f"{path}: {problem}; expected the array that `mpdit encode` wrote") from None
         if str(array.dtype) != dtype or array.shape != shape:
             raise UserError(f"{path}: holds {array.dtype} {array.shape}, but manifest.json says {dtype} {shape}")

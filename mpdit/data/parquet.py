@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..system.errors import UserError
+from ..system.errors import UserError, reason
 from .folders import check_link
 from .listing import DamagedPicture, PackedStrings, PictureListing, check_size
 
@@ -64,9 +64,11 @@ class ParquetReader:
                 self.rows, self.group = None, None  # before the next one is read: never two in memory
                 self.rows = _read_picture_bytes(self.opened, group_in_shard, self.files[shard])
                 self.group = group
-        except (pyarrow.ArrowException, OSError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # pyarrow raises nearly anything on damaged pages
             raise UserError(
-                f"{self.files[shard]}: row group {group_in_shard} cannot be read ({_one_line(error)})"
+                f"{self.files[shard]}: row group {group_in_shard} cannot be read ({reason(error)})"
             ) from None
         stored = self.rows[index - int(starts[group])].as_py()
         if stored is None:
@@ -127,16 +129,21 @@ def list_parquet(path: str, labeled: bool, follow_links: bool) -> PictureListing
                 labels, names = _labels(opened, file), _class_names(opened, file)
             else:
                 labels, names = np.zeros(opened.metadata.num_rows, dtype=np.int64), ["any"]
-        except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(f"data.path: {file}: not a readable Parquet file ({_one_line(error)})") from None
+        except UserError:
+            raise
+        except Exception as error:  # pyarrow raises nearly anything on damaged metadata
+            raise UserError(f"data.path: {file}: not a readable Parquet file ({reason(error)})") from None
         if shard == 0:
             class_names = names
         elif names != class_names:
             raise UserError(f"{file}: class names differ from those in {files[0]}; shards must be of one data set")
-        for group in range(opened.num_row_groups):
+        rows = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
+        if sum(rows) != len(labels):
+            raise UserError(f"{file}: damaged: its row groups have {sum(rows):,} rows, its labels {len(labels):,}")
+        for in_group in rows:
             starts.append(count)
             shard_of_group.append(shard)
-            count += opened.metadata.row_group(group).num_rows
+            count += in_group
         labels_by_shard.append(labels)
     if not count:
         raise UserError(f"{path}: no rows; expected at least one picture")
@@ -153,9 +160,9 @@ def list_parquet(path: str, labeled: bool, follow_links: bool) -> PictureListing
     outside = np.flatnonzero((all_labels < 0) | (all_labels >= most))
     if len(outside):
         first = int(outside[0])
-        reason = "" if class_names else f": each of the classes 0, 1, 2, ... needs at least one of the {count:,} rows"
+        why = "" if class_names else f": each of the classes 0, 1, 2, ... needs at least one of the {count:,} rows"
         raise UserError(
-            f"{path}: {row_name(first)}: label {all_labels[first]} is out of range; expected 0 to {most - 1}{reason}"
+            f"{path}: {row_name(first)}: label {all_labels[first]} is out of range; expected 0 to {most - 1}{why}"
         )
     classes = class_names or [str(label) for label in range(int(all_labels.max()) + 1)]
     empty = np.flatnonzero(np.bincount(all_labels, minlength=len(classes)) == 0)
@@ -224,7 +231,3 @@ def _class_names(opened: ParquetFile, file: str) -> list[str] | None:
     if not isinstance(names, list) or len(set(map(str, names))) != len(names) or "\n" in "".join(map(str, names)):
         raise UserError(f"{file}: the class names in its metadata must be a list of different names of one line")
     return names
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

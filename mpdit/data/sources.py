@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..experiment.schema import Data
-from ..system.errors import UserError
+from ..system.errors import UserError, reason
 from . import archives
 from .class_sampling import evenly_spaced_in_class
 from .fingerprint import listing_fingerprint
@@ -108,9 +108,7 @@ def _reason(error: Exception) -> str:
     """Why a picture cannot be decoded, in one line."""
     if isinstance(error, UnidentifiedImageError):
         return f"unknown format; expected one of {' '.join(FORMATS)}"
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason(error)
 
 
 def open_source(data: Data, index: str | Path | None = None, labeled: bool = True) -> PictureSource:

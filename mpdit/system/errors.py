@@ -17,3 +17,10 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, in one line; its kind where it says nothing."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return one_line(" ".join(str(error).split())) or type(error).__name__

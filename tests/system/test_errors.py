@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpdit.system.errors import UserError, one_line
+from mpdit.system.errors import UserError, one_line, reason
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,9 @@ def test_what_cannot_be_printed_is_escaped(text, shown):
 def test_only_messages_have_several_lines():
     assert str(UserError("one\ntwo")) == "one\ntwo"
     assert one_line("one\ntwo") == "one\\ntwo"
+
+
+def test_what_an_error_says_is_one_line():
+    assert reason(ValueError("two\n  lines")) == "two lines"
+    assert reason(KeyError()) == "KeyError"
+    assert reason(MemoryError()) == "out of memory"
