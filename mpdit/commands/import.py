@@ -1,13 +1,14 @@
 """Import run folders from another machine.
 
-In:  FOLDER..., run folders as training leaves them, copied here in any way (rsync, tar). Each is checked first: its
-     spec.json is valid and its name is the one that such a run has here (a configuration that is defined differently
-     makes another run), trained.json is of that run, the run was trained on the latents that are here (if there are
-     any), and each score is of the protocol that its folder is named after.
-Out: the same runs in --runs. Scores by other features or against another reference than here are left out, and are
-     made again from the samples. A run that is here from the same training gets the files that it does not have yet;
-     another one, trained or begun, stays as it is unless --replace is given. Where the configuration asks for more
-     steps, Snakemake continues the training of the imported run.
+In:  FOLDER..., run folders as training leaves them, copied here in any way (rsync, tar). Each is checked first: no file
+     is missing, a link, or other than its seal says (files of version 0.1 have no seals: they are accepted, with a
+     note), its spec.json is valid and its name is the one that such a run has here (a configuration that is defined
+     differently makes another run), trained.json is of that run, the run was trained on the latents that are here (if
+     there are any), and each score is of the protocol that its folder is named after.
+Out: the same runs in --runs. What is no file of a run is named and left behind. Scores by other features or against
+     another reference than here are left out, and are made again from the samples. A run that is here from the same
+     training gets the files that it does not have yet; another one, trained or begun, stays as it is unless --replace
+     is given. Where the configuration asks for more steps, Snakemake continues the training of the imported run.
 
 Each folder that is refused is reported in one line, and the exit status is then 2; the others are still imported.
 """
@@ -40,7 +41,8 @@ def main(args: argparse.Namespace) -> int:
     for folder in args.folders:
         try:
             import_run(folder, args.runs, args.latents, study, args.replace)
-        except UserError as error:
+        except (UserError, OSError) as error:
             refused += 1
-            print(f"mpdit import: {error}", file=sys.stderr)
+            problem = error if isinstance(error, UserError) else f"{error.filename or folder}: {error.strerror}"
+            print(f"mpdit import: {problem}", file=sys.stderr)
     return 2 if refused else 0

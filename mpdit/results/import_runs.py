@@ -1,13 +1,10 @@
-"""Import of run folders from another machine: what is checked, and how files are copied."""
+"""Import of run folders from another machine, and what is checked before."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +15,20 @@ from ..experiment.ladder import SHIPPED, Ladder
 from ..experiment.records import Manifest, PlannedRun, TrainedRun
 from ..experiment.run_spec import Protocol, RunSpec
 from ..system.errors import UserError
-from ..system.files import read_json, sync_folder, write_json
 from ..system.lock import exclusive
 from .collect import collect
+from .copy_run import compare, copy_run
+from .foreign_files import (
+    SCORES,
+    ForeignFiles,
+    list_files,
+    named,
+    require_complete,
+    require_own_snapshots,
+    require_there,
+    require_whole,
+)
 from .tables import read_run_rows
-
-# What is of use in a run folder, in the order of copying; locks, half-written files and anything else are left behind.
-FILES = (
-    run_files.SPEC, run_files.MODEL_CONFIG, run_files.MODEL_WEIGHTS, run_files.TRAINING_TABLE, run_files.TRAIN_LOG,
-    f"{run_files.CHECKPOINTS}/step-*.safetensors", f"{run_files.SNAPSHOTS}/*.safetensors",
-    f"{run_files.SAMPLES}/*/{run_files.SAMPLE_ARRAYS}", f"{run_files.SAMPLES}/*/{run_files.SAMPLE_GRID}",
-    f"{run_files.SAMPLES}/*/{run_files.SAMPLE_RECORD}", run_files.TRAINED, run_files.MAGNITUDES, run_files.HELDOUT,
-    run_files.HELDOUT_IMAGES, f"{run_files.SAMPLES}/*/fid-*.csv",
-)  # fmt: skip
 
 
 def import_run(
@@ -54,30 +52,30 @@ def import_run(
     Raises UserError, one line that names file and field, for a folder that cannot be imported.
     """
     folder, runs = Path(folder), Path(runs)
-    run = RunSpec.read(folder / run_files.SPEC)
-    planned_here = study.runs if study else {}
-    if run.name not in planned_here:
-        _require_definition(folder / run_files.SPEC, run, study.ladder if study else SHIPPED)
-    if folder.resolve().name != run.name:
-        raise UserError(f"{folder}: must be named {run.name}, as its spec.json says")
+    found = list_files(folder)
+    require_there(found, [Path(run_files.SPEC), Path(run_files.TRAINED)])
+    require_whole(found, found.tables)
+    run, trained = _checked_run(folder, study), TrainedRun.read(folder / run_files.TRAINED)
     target = runs / run.name
     if target.resolve() == folder.resolve():
         raise UserError(f"{folder}: is in {runs} already: must be a folder from elsewhere")
-    trained = TrainedRun.read(folder / run_files.TRAINED)
     planned = PlannedRun(**run.key(), steps=run.training.steps, paper_setting=False, standard_lr=False, scores=())
     # For its checks of trained.json and of every table
     collect([planned], folder.resolve().parent, (*AGGREGATES, *HELDOUT_AGGREGATES))
+    require_complete(found, run, trained)
     remark = _check_latents(folder, run, trained, Path(latents))
-    foreign = {**_foreign_scores(folder, run, runs), **_foreign_losses(folder, run, runs)}
-    files = [path.relative_to(folder) for pattern in FILES for path in sorted(folder.glob(pattern))]
-    files = [file for file in files if file not in foreign]
+    foreign = {**_foreign_scores(found, run, runs), **_foreign_losses(folder, run, runs)}
+    files = [file for file in found.usable if file not in foreign]
+    require_whole(found, [file for file in files if file not in found.tables])
+    require_own_snapshots(found, run)
+    planned_here = study.runs if study else {}
     spec = planned_here.get(run.name, run)
     is_new = not target.exists()
     try:
         with exclusive(target / run_files.LOCK, wait=0):
-            present = _compare(target, trained, files)
+            present = compare(target, trained, files)
             if present.other_state is None or replace:
-                _copy(folder, target, present.missing, spec, replace=present.other_state is not None)
+                copy_run(found, target, present.missing, spec, replace=present.other_state is not None)
     except BaseException:
         if is_new:  # leave no empty folder
             with suppress(OSError):
@@ -96,6 +94,8 @@ def import_run(
     report(f"{run.name}: {trained.status}, step {trained.step}, {count} imported{remark}")
     if study is not None and run.name not in planned_here:
         report(f"{run.name}: is not among the runs of this configuration, so no table or figure shows it")
+    if found.strays:
+        report(f"{run.name}: left out, as no run has them: {named(found.strays)}")
     for file, reason in foreign.items():
         report(f"{run.name}: {file} left out, Snakemake will make it again: {reason}")
     if trained.status == "trained" and not any(file.parts[0] == run_files.SNAPSHOTS for file in files):
@@ -104,6 +104,17 @@ def import_run(
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Checks
+
+
+def _checked_run(folder: Path, study: Experiment | None) -> RunSpec:
+    """The run of a folder. Raises UserError unless it is one of `study`, or of a configuration that is defined here."""
+    path = folder / run_files.SPEC
+    run = RunSpec.read(path)
+    if study is None or run.name not in study.runs:
+        _require_definition(path, run, study.ladder if study else SHIPPED)
+    if folder.resolve().name != run.name:
+        raise UserError(f"{folder}: must be named {run.name}, as its spec.json says")
+    return run
 
 
 def _require_definition(path: Path, run: RunSpec, ladder: Ladder) -> None:
@@ -135,14 +146,15 @@ def _check_latents(folder: Path, run: RunSpec, trained: TrainedRun, latents: Pat
     return ""
 
 
-def _foreign_scores(folder: Path, run: RunSpec, runs: Path) -> dict[Path, str]:
+def _foreign_scores(found: ForeignFiles, run: RunSpec, runs: Path) -> dict[Path, str]:
     """Scores by other features or against another reference than here: path within the folder, reason.
 
     Raises UserError for a row whose protocol is not the one that its folder is named after, or that is not of this run.
     """
     foreign: dict[Path, str] = {}
     hashes: dict[str, dict[str, str]] | None = None
-    for path in sorted(folder.glob(FILES[-1])):
+    for file in found.scores:
+        path = found.folder / file
         for row in read_run_rows(path, FID, run.name, protocol=path.parent.name).to_dict("records"):
             for axis, value in run.key().items():
                 if not _is_equal(row[axis], value):
@@ -153,7 +165,7 @@ def _foreign_scores(folder: Path, run: RunSpec, runs: Path) -> dict[Path, str]:
             hashes = _hashes_here(runs, run) if hashes is None else hashes
             for column, ours in hashes.get(path.name, {}).items():
                 if ours != row[column]:
-                    foreign[path.relative_to(folder)] = f"{column} is {row[column]}, here {ours}"
+                    foreign[file] = f"{column} is {row[column]}, here {ours}"
     return foreign
 
 
@@ -185,7 +197,7 @@ def _hashes_here(runs: Path, run: RunSpec) -> dict[str, dict[str, str]]:
     hashes: dict[str, dict[str, str]] = {}
     for other in _others_on_the_same_data(runs, run):
         with suppress(UserError):  # a damaged file is nothing to compare with
-            for path in (runs / other.name).glob(FILES[-1]):
+            for path in (runs / other.name).glob(SCORES):
                 for row in read_run_rows(path, FID, other.name, protocol=path.parent.name).to_dict("records"):
                     columns = ("features_hash", "reference_hash")
                     hashes.setdefault(path.name, {column: row[column] for column in columns})
@@ -215,70 +227,3 @@ def _foreign_losses(folder: Path, run: RunSpec, runs: Path) -> dict[Path, str]:
                         reason = f"{column} is {theirs[0]}, here {ours[column]}"
                         return dict.fromkeys((Path(run_files.HELDOUT), Path(run_files.HELDOUT_IMAGES)), reason)
     return {}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Copying
-
-
-@dataclass(frozen=True)
-class _Present:
-    """What is here of a run that is imported."""
-
-    missing: list[Path]  # files that are to be copied
-    other_state: str | None  # of another training that is here and would be lost, in words
-
-
-def _compare(target: Path, trained: TrainedRun, files: list[Path]) -> _Present:
-    path = target / run_files.TRAINED
-    if path.exists():
-        try:
-            ours = TrainedRun.read(path)
-        except UserError:
-            return _Present(files, "with a trained.json that cannot be read")
-        if ours == trained:
-            return _Present([file for file in files if not (target / file).exists()], None)
-        return _Present(files, f"{ours.status} at step {ours.step}, by another training")
-    if (target / run_files.TRAINING_TABLE).exists() or list(target.glob(f"{run_files.CHECKPOINTS}/*")):
-        return _Present(files, "begun and not ended")
-    return _Present(files, None)
-
-
-def _copy(folder: Path, target: Path, files: list[Path], spec: RunSpec, replace: bool) -> None:
-    """Copy files beside the target, then move them into it, spec.json first and scores last. Only under the lock."""
-    stage = target.with_name(f".import-{target.name}")
-    shutil.rmtree(stage, ignore_errors=True)  # left by an import that was killed
-    try:
-        for file in files:
-            (stage / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / file, stage / file)
-            with open(stage / file, "rb+") as copy:
-                os.fsync(copy.fileno())
-        if Path(run_files.SPEC) in files and read_json(stage / run_files.SPEC) != spec.to_json():
-            write_json(stage / run_files.SPEC, spec.to_json(), sealed=False)  # with as many steps as are asked for here
-        if replace:
-            for path in target.iterdir():
-                if path.name not in (run_files.LOCK, run_files.SPEC):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-        now = time.time()
-        for file in files:
-            if file.name == run_files.SPEC and (target / file).exists():
-                continue
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            os.utime(stage / file, (now, now + _age(file)))
-            os.replace(stage / file, target / file)
-        if Path(run_files.TRAINED) in files:
-            asked, trained = RunSpec.read(target / run_files.SPEC), TrainedRun.read(target / run_files.TRAINED)
-            continues = trained.status == "trained" and trained.step < asked.training.steps
-            os.utime(target / run_files.SPEC, (now, now + (-1 if continues else -3)))
-        sync_folder(target)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _age(file: Path) -> int:
-    """Seconds relative to now of a file's modification time: no file is older than what it is made from."""
-    if file.name == run_files.TRAINED:
-        return -2
-    last = (run_files.MAGNITUDES, run_files.HELDOUT, run_files.HELDOUT_IMAGES)
-    return 0 if file.name in last or file.name.startswith("fid-") else -1

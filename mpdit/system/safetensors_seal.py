@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from operator import ne
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +39,10 @@ def inspect(path: str | Path) -> tuple[bool, str | None]:
     with open(path, "rb") as file:
         key, seal, position = _find(file)
         if not key:
-            return False, None if _parsed(_header(file)) is not None else "not a safetensors file"
+            header = _parsed(_header(file))
+            if header is None:
+                return False, "not a safetensors file"
+            return (True, "its seal cannot be read") if _has_damaged_seal(header) else (False, None)
         return True, None if _digest(file, key, position) == seal else "its content does not match its seal"
 
 
@@ -50,6 +54,14 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise ValueError("not a safetensors file")
     metadata = header.get("__metadata__", {})
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _has_damaged_seal(header: Mapping[str, Any]) -> bool:
+    """Whether the metadata have the key of a seal, perhaps with one character changed, and no seal behind it."""
+    metadata = header.get("__metadata__")
+    return isinstance(metadata, dict) and any(
+        len(name) == len(key) and sum(map(ne, name, key)) <= 1 for name in metadata for key in ALGORITHMS
+    )
 
 
 def _parsed(header: bytes) -> dict[str, Any] | None:

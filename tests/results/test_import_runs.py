@@ -2,17 +2,24 @@
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 import yaml
-from helpers.made_up_runs import write_losses, write_run
+from helpers.damage import flip_bit, rewrite_json
+from helpers.made_up_runs import PROTOCOL, SCORE_FILE, write_losses, write_run
 from helpers.manifests import MANIFEST
 
 from mpdit.__main__ import main
 from mpdit.experiment.grid import Experiment
+from mpdit.system.files import write_seals
 from mpdit.system.lock import exclusive
+from mpdit.system.seals import Seal, seal_file
+from mpdit.training.sealed_tensors import save_sealed
+from mpdit.training.snapshots import save_snapshot
 
 CONFIG = {
     "data": {"name": "mnist8", "source": "mnist", "resolution": 8},
@@ -24,18 +31,30 @@ CONFIG = {
         "table1": {"model": "DiT-Nano/2", "config": ["A", "E"], "modulation": "scale_shift", "seed": 0},
     },
 }
+WEIGHTS = {"weight": torch.ones(3)}
 BASELINE, OURS = Experiment(CONFIG).runs.values()
 
 
 @pytest.fixture
 def machines(tmp_path):
-    """`here` without runs; `there` with A and E as they were trained, beside files that are of no use elsewhere."""
+    """`here` without runs; `there` with A and E as they were trained, beside files that are of no use elsewhere.
+
+    Those of A have no seals, as in version 0.1.
+    """
     for entry, run in zip(Experiment(CONFIG).plan("table1")["runs"], (BASELINE, OURS), strict=True):
         folder = write_run(tmp_path / "there", entry)
         (folder / "spec.json").write_text(json.dumps(run.to_json()))
-        for name in ("snapshots/ema.safetensors", "checkpoints/step-100.safetensors", "model.safetensors"):
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(name)
+        for step, width in ((50, 0.05), (50, 0.1), (100, 0.05), (100, 0.1), (100, None)):
+            save_snapshot(folder / "snapshots", step, width, WEIGHTS, metadata={"run": run.name})
+        (folder / "checkpoints").mkdir()
+        for name in ("checkpoints/step-00000100.safetensors", "model.safetensors"):
+            save_sealed(WEIGHTS, folder / name, {})
+        for name in ("config.json", f"samples/{PROTOCOL}/grid.png", f"samples/{PROTOCOL}/protocol.json"):
+            (folder / name).write_text("{}")
+        if run is OURS:
+            for path in list(folder.rglob("*.*")):
+                if path.suffix in (".csv", ".npz", ".png") or path.name == "config.json":
+                    write_seals(path, [Seal.of_file(path)])
     for junk in ("lock", ".trained.77.part.json", "core", "checkpoints/.step-100.part.safetensors"):
         (folder / junk).write_text("")
     (tmp_path / "here").mkdir()
@@ -67,7 +86,8 @@ def files(folder) -> dict:
 
 
 def change(path, **changes) -> None:
-    """Set values of a JSON file, or of the one row of a CSV."""
+    """Set values of a JSON file, or of the one row of a CSV, which keeps no seal."""
+    seal_file(path).unlink(missing_ok=True)
     if path.suffix == ".json":
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
         return
@@ -88,12 +108,16 @@ def test_files_that_are_of_use_are_copied_and_others_are_not(machines, capsys):
     assert import_runs(machines, BASELINE, OURS) == 0
     theirs, ours = files(machines / "there" / OURS.name), files(machines / "here" / OURS.name)
     junk = {str(path) for path in theirs if path not in ours}
+    assert sum(path.suffix == ".seal" for path in ours) > 4
     assert junk == {".trained.77.part.json", "core", "checkpoints/.step-100.part.safetensors"}
     assert {path: ours[path] for path in ours if path.name != "lock"} == {
         path: theirs[path] for path in theirs if path.name != "lock" and str(path) not in junk
     }
     assert sorted(path.name for path in (machines / "here").iterdir()) == sorted([BASELINE.name, OURS.name])
-    assert f"{OURS.name}: trained, step 100, " in capsys.readouterr().out
+    out, error = capsys.readouterr()
+    assert f"{OURS.name}: trained, step 100, " in out
+    assert f"{OURS.name}: left out, as no run has them: core\n" in out
+    assert error.count("written without a seal") == 1 and BASELINE.name in error and OURS.name not in error
     assert import_runs(machines, OURS) == 0
     assert "is here already, with the same files: nothing imported" in capsys.readouterr().out
 
@@ -155,7 +179,7 @@ def test_a_run_that_is_defined_differently_is_refused(machines, capsys):
     spec.write_text("{}")
     assert refusal(machines, capsys) == f"{where}: run: missing; expected a text"
     spec.unlink()
-    assert refusal(machines, capsys) == f"{where}: no such file"
+    assert refusal(machines, capsys).startswith(f"./there/{OURS.name}: not complete: no spec.json; copy it again")
     (machines / "there" / BASELINE.name).rename(machines / "there/copy")
     assert refusal(machines, capsys, "copy") == f"./there/copy: must be named {BASELINE.name}, as its spec.json says"
 
@@ -167,7 +191,7 @@ def test_a_run_that_has_not_ended_and_the_outcome_of_another_run_are_refused(mac
     change(trained, run=OURS.name, status="training")
     assert "trained.json: status: expected trained or diverged, got 'training'" in refusal(machines, capsys)
     trained.unlink()
-    assert refusal(machines, capsys) == f"./there/{OURS.name}/trained.json: no such file"
+    assert "not complete: no trained.json; copy it again, once its training has ended" in refusal(machines, capsys)
 
 
 def test_scores_of_another_protocol_or_run_than_their_folder_are_refused(machines, capsys):
@@ -268,8 +292,8 @@ def test_a_run_that_another_process_holds_is_left_alone(machines, capsys):
         assert "held by process" in refusal(machines, capsys)
 
 
-def test_a_copy_that_fails_leaves_nothing(machines, monkeypatch):
-    real, copied = shutil.copyfile, []
+def test_a_copy_that_fails_leaves_nothing(machines, monkeypatch, capsys):
+    real, copied = shutil.copyfileobj, []
 
     def fails(source, goal):
         copied.append(goal)
@@ -277,9 +301,8 @@ def test_a_copy_that_fails_leaves_nothing(machines, monkeypatch):
             raise OSError(28, "No space left on device")
         return real(source, goal)
 
-    monkeypatch.setattr(shutil, "copyfile", fails)
-    with pytest.raises(OSError, match="No space"):
-        import_runs(machines, OURS)
+    monkeypatch.setattr(shutil, "copyfileobj", fails)
+    assert "No space left on device" in refusal(machines, capsys)
     assert list((machines / "here").iterdir()) == []
 
 
@@ -287,3 +310,106 @@ def test_a_refusal_does_not_keep_the_others_out(machines, capsys):
     (machines / "there" / BASELINE.name / "trained.json").unlink()
     assert import_runs(machines, BASELINE, OURS) == 2
     assert [path.name for path in (machines / "here").iterdir()] == [OURS.name]
+
+
+# What a copy may have suffered, and what somebody may have put into it
+
+DAMAGED = (
+    "trained.json", "training.csv", "magnitudes.csv", "config.json", "model.safetensors",
+    "snapshots/step-00000050-width-0.050.safetensors", "checkpoints/step-00000100.safetensors",
+    f"samples/{PROTOCOL}/samples.npz", f"samples/{PROTOCOL}/grid.png", f"samples/{PROTOCOL}/{SCORE_FILE}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_flipped_bit_anywhere_is_refused_before_anything_is_copied(machines, capsys, name):
+    rewrite_json(machines / "there" / OURS.name / "trained.json")  # which seals it
+    flip_bit(machines / "there" / OURS.name / name)
+    message = refusal(machines, capsys)
+    assert message.startswith(f"./there/{OURS.name}/{name}: damaged: ")
+    assert message.endswith("; copy it again from where the run was trained")
+
+
+def test_a_snapshot_of_another_run_or_step_is_refused(machines, capsys):
+    names = "step-00000050-width-0.050.safetensors", "step-00000100-width-0.050.safetensors"
+    ours, theirs = (machines / "there" / run.name / "snapshots" for run in (OURS, BASELINE))
+    shutil.copyfile(ours / names[0], ours / names[1])
+    assert f"{names[1]}: holds the model of step 50, must be of step 100; copy it again" in refusal(machines, capsys)
+    shutil.copyfile(theirs / names[1], ours / names[1])
+    assert f"{names[1]}: holds the model of run {BASELINE.name}, must be of run " in refusal(machines, capsys)
+
+
+@pytest.mark.parametrize(
+    ("gone", "missing"),
+    [
+        (["training.csv"], "training.csv"),
+        (["magnitudes.csv"], "magnitudes.csv"),  # its seal is there
+        (["model.safetensors"], "model.safetensors"),
+        (["snapshots/step-00000050-width-0.100.safetensors"], "snapshots/step-00000050-width-0.100.safetensors"),
+        (["snapshots/step-00000100-plain.safetensors"], "snapshots/step-00000100-plain.safetensors"),
+        ([f"samples/{PROTOCOL}/protocol.json"], f"samples/{PROTOCOL}/protocol.json"),
+        ([f"samples/{PROTOCOL}/samples.npz", "training.csv"], f"samples/{PROTOCOL}/samples.npz, training.csv"),
+    ],
+)
+def test_an_interrupted_copy_is_refused_with_what_is_missing(machines, capsys, gone, missing):
+    for name in gone:
+        (machines / "there" / OURS.name / name).unlink()
+    assert refusal(machines, capsys) == (
+        f"./there/{OURS.name}: not complete: no {missing}; copy it again, once its training has ended"
+    )
+
+
+def test_snapshots_and_samples_may_be_left_behind_as_a_whole(machines, capsys):
+    folder = machines / "there" / OURS.name
+    for name in ("snapshots", "samples", "checkpoints"):
+        shutil.rmtree(folder / name)
+    assert import_runs(machines, OURS) == 0
+    assert "has no snapshots: no more images can be drawn from it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("training.csv", "/etc/passwd"),
+        ("train.log", "/dev/zero"),
+        ("model.safetensors", "../elsewhere"),
+        (f"samples/{PROTOCOL}/grid.png", "/dev/zero"),
+        (".magnitudes.csv.seal", "/dev/zero"),
+        ("snapshots", "../elsewhere"),
+        ("samples/another", "/"),
+        ("spec.json", "spec"),
+    ],
+)
+def test_links_are_not_followed(machines, capsys, name, target):
+    path = machines / "there" / OURS.name / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+    assert refusal(machines, capsys) == f"./there/{OURS.name}: {name}: a link; expected a copy (rsync --copy-links)"
+
+
+def test_a_pipe_is_not_read(machines, capsys):
+    os.mkfifo(machines / "there" / OURS.name / "heldout.csv")
+    assert ": heldout.csv: not a regular file; expected a copy" in refusal(machines, capsys)
+
+
+def test_what_no_run_has_is_named_and_left_behind(machines, capsys):
+    folder = machines / "there" / OURS.name
+    for name in ("notes.txt", "snapshots/best.pt", "samples/README", "a b\nc"):
+        (folder / name).write_text("")
+    (folder / "link").symlink_to("/etc/passwd")
+    (folder / "deep/deeper").mkdir(parents=True)
+    assert import_runs(machines, OURS) == 0
+    names = "a b\\nc, core, deep, link, notes.txt and 2 more"
+    assert f"{OURS.name}: left out, as no run has them: {names}\n" in capsys.readouterr().out
+    assert not list((machines / "here").rglob("link")) and not list((machines / "here").rglob("best.pt"))
+
+
+def test_what_is_no_folder_does_not_keep_the_runs_out(machines, capsys):
+    (machines / "there/notes.txt").write_text("")
+    assert import_runs(machines, "notes.txt", "nowhere", OURS) == 2
+    assert [path.name for path in (machines / "here").iterdir()] == [OURS.name]
+    error = capsys.readouterr().err.replace(str(machines), ".")
+    assert "./there/notes.txt: not a folder; expected one such as results/runs/RUN\n" in error
+    assert "./there/nowhere: No such file or directory; expected a folder such as results/runs/RUN\n" in error

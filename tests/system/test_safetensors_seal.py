@@ -23,6 +23,18 @@ def test_a_sealed_file_is_intact_until_a_bit_changes(tmp_path):
     assert inspect(path) == (True, "its content does not match its seal")
 
 
+def test_every_changed_bit_is_noticed_those_of_the_seal_as_well(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write(path, {"step": "7", **UNSEALED})
+    fill_in(path)
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        assert inspect(path)[1] is not None, f"bit {bit % 8} of byte {bit // 8}"
+
+
 def test_a_file_without_a_seal_is_accepted_and_another_file_is_not(tmp_path):
     path = tmp_path / "model.safetensors"
     write(path)
