@@ -9,10 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 from ..system.errors import UserError
 from ..system.files import read_json
+from ..system.seals import CHANGED, damaged, inspect
 from .checks import data_problems
 from .definitions import Definitions, study_ladder
 from .fields import OWN_WORDS, UNKNOWN_NAME, closest, describe, shown
 from .ladder import SHIPPED, Ladder
+from .remedies import remedy
 from .schema import Configuration, Data
 from .study_file import with_study
 from .yaml_text import load_yaml
@@ -97,6 +99,8 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
     but a mapping.
     """
     try:
+        if inspect(path).damage == CHANGED:  # results/configuration.yaml: others have no seal
+            raise damaged(path, CHANGED, f"copy it under another name to change it, or {remedy(path)}")
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None

@@ -4,7 +4,6 @@ States: trained; running (a process holds the run's lock); stopped (begun, and n
 its checkpoint); waiting (not begun); diverged; damaged (spec.json or trained.json cannot be read).
 """
 
-import json
 import re
 import socket
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..experiment import run_files
+from ..system.files import read_json
 from ..system.lock import holder
 
 State = Literal["trained", "running", "stopped", "waiting", "diverged", "damaged"]
@@ -94,11 +94,11 @@ UNREADABLE = object()  # a JSON file that is there and cannot be read
 
 
 def _json(path: Path) -> object:
-    """The mapping in a JSON file; None where there is no file, UNREADABLE where there is something else."""
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError:
+    """The mapping in a JSON file; None where there is no file, UNREADABLE where there is something else, or damage."""
+    if not path.exists():
         return None
+    try:
+        value = read_json(path)
     except (OSError, ValueError, RecursionError):
         return UNREADABLE
     return value if isinstance(value, dict) else UNREADABLE

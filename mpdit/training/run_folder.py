@@ -228,6 +228,7 @@ class RunFolder:
         if self.is_first:
             row = replace(self._row(), step=step, status="diverged")
             self.table.append(row)
+            self.table.end("diverged")
             self.run_log.report(f"diverged at step {step}, loss {row.means.loss:.4g}: training ends here")
             self._write_outcome("diverged", step)
         return 0

@@ -9,6 +9,7 @@ from mpdit.experiment.parse import parse_configuration, parse_data, read_configu
 from mpdit.experiment.schema import Configuration
 from mpdit.experiment.yaml_text import load_yaml
 from mpdit.system.errors import UserError
+from mpdit.system.files import write_text
 
 KEYS = ", ".join(Configuration.model_fields)
 
@@ -44,6 +45,17 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
         with pytest.raises(UserError) as error:
             read_configuration(path)
         assert str(error.value) == f"{path}: {message}"
+
+
+def test_a_sealed_file_that_has_changed_is_one_line(tmp_path):
+    path = tmp_path / "configuration.yaml"
+    write_text(path, "data: {name: x}\n")
+    assert read_configuration(path) == {"data": {"name": "x"}}
+    path.write_text("data: {name: y}\n")
+    with pytest.raises(
+        UserError, match=r"configuration.yaml: damaged: .*; copy it under another name to change it, or "
+    ):
+        read_configuration(path)
 
 
 def test_each_mistake_in_a_file_names_the_file(tmp_path):

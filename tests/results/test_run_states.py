@@ -8,6 +8,7 @@ import time
 
 import pytest
 from helpers import made_up_runs as made_up
+from helpers.damage import rewrite_json
 from helpers.made_up_runs import entry, write_begun_run, write_run
 
 from mpdit.results.run_states import RECENT, RunState, run_state, run_states
@@ -83,6 +84,15 @@ def test_a_trained_run_whose_steps_were_raised_is_not_done(tmp_path):
     made_up.write_spec(folder, entry("A", steps=300))
     state = run_state(folder)
     assert (state.state, state.step, state.steps) == ("stopped", 100, 300)
+
+
+def test_a_run_whose_outcome_has_changed_is_damaged(tmp_path):
+    folder = write_run(tmp_path, entry("A"))
+    rewrite_json(folder / "trained.json", step=100)
+    assert run_state(folder).state == "trained"
+    path = folder / "trained.json"
+    path.write_text(path.read_text().replace('"step": 100', '"step": 101'))
+    assert run_state(folder).state == "damaged"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", "\x00\xff"])

@@ -29,6 +29,7 @@ from mpdit.model.diffusion import Diffusion
 from mpdit.model.dit import create_model
 from mpdit.system.errors import UserError
 from mpdit.system.interruption import STATUS
+from mpdit.system.seals import inspect
 from mpdit.system.seeds import generator
 from mpdit.training.forced_norm import force_rows
 
@@ -152,6 +153,8 @@ def test_divergence_is_a_result(tmp_path, latents):
     assert all(s.step < step for s in list_snapshots(tmp_path / "a" / "snapshots"))
     last = (tmp_path / "a" / "training.csv").read_text().splitlines()[-1].split(",")
     assert (last[0], last[-1]) == (str(step), "diverged")
+    os.truncate(tmp_path / "a" / "training.csv", (tmp_path / "a" / "training.csv").stat().st_size - 1)
+    assert inspect(tmp_path / "a" / "training.csv").damage  # its seal covers the last row
     assert f"diverged at step {step}, loss" in log_lines(tmp_path / "a")[-1]
     # When the loss is read makes no difference, and neither does a second try.
     assert train_in(tmp_path / "b", spec, latents, log_every=20, checkpoint_every=None) == 0
