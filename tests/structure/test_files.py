@@ -13,7 +13,7 @@ OF_NO_MODULE = {
     "tests/structure/test_stage_imports.py",
     "tests/fuzz/test_fuzz.py", "tests/structure/test_files.py", "tests/structure/test_imports.py",
     "tests/workflow/test_workflow.py", "tests/workflow/test_slurm.py", "tests/workflow/test_encode.py",
-    "tests/workflow/test_heldout.py", "tests/workflow/test_tune.py",
+    "tests/workflow/test_heldout.py", "tests/workflow/test_tune.py", "tests/workflow/test_study.py",
     "tests/experiment/test_shipped_configurations.py",
     "tests/model/test_config_a_is_dit.py", "tests/model/test_config_e_textbook.py", "tests/model/test_golden.py",
     "tests/model/test_initialization.py", "tests/model/test_precision.py",
