@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import json
+import re
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from helpers.tiny_runs import make_spec, read_outcome, train_in
 
 from mpdit import DiT
 from mpdit.__main__ import main
 from mpdit.experiment import parts
+from mpdit.experiment.grid import read_experiment
 from mpdit.experiment.ladder import resolve
 from mpdit.experiment.run_spec import DataIdentity, RunSpec
 from mpdit.experiment.study_file import load_study, registered, take_back
@@ -47,6 +51,21 @@ def test_each_part_takes_at_most_thirty_lines():
     functions = [node for node in ast.parse(STUDY.read_text()).body if isinstance(node, ast.FunctionDef)]
     assert [function.name for function in functions] == list(OWN)
     assert all(function.end_lineno - function.decorator_list[0].lineno < 30 for function in functions)
+
+
+def test_the_configuration_of_the_how_to_page_uses_these_parts(registries, tmp_path):
+    (own,) = re.findall(r"```yaml\n(.*?)```", (STUDY.parent / "parts.md").read_text(), re.DOTALL)
+    configs = list(yaml.safe_load(own)["configs"])
+    block = {"model": "DiT-Nano/4", "config": configs, "modulation": "scale", "seed": 0, "lr": 0.01}
+    rest = {"data": {"name": "digits", "source": "mnist", "resolution": 8}, "experiments": {"own": block}}
+    (tmp_path / "config.yaml").write_text(own + yaml.safe_dump(rest))
+    shutil.copy(STUDY, tmp_path)
+    used = [
+        identity["name"]
+        for run in read_experiment(tmp_path / "config.yaml").runs.values()
+        for identity in run.parts.values()
+    ]
+    assert used == list(OWN)
 
 
 @pytest.mark.parametrize("config", ["A", "E"])

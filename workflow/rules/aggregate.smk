@@ -84,6 +84,10 @@ rule aggregate_all:
 ALONE = (workflow.local_exec and workflow.resource_settings.cores) or experiment.execution.threads
 
 
+# So that a part of the study which computes something else is measured again.
+OWN_PARTS = sorted({json.dumps(run.parts, sort_keys=True) for run in experiment.runs.values() if run.parts})
+
+
 rule cost:
     input:
         checked,
@@ -97,6 +101,7 @@ rule cost:
     resources:
         gpu=GPU,
     params:
+        **({"parts": OWN_PARTS} if OWN_PARTS else {}),
         measured=options(experiment.measured()),
     shell:
         ON_GPU + " cost {params.measured} --latents $(dirname {input.latents}) --device {experiment.execution.device}"
