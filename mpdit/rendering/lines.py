@@ -22,7 +22,7 @@ class Line:
     """The runs (seeds) that one line of a panel is the mean of."""
 
     label: str
-    config: str
+    config: str  # or the modulation, in panels of modulations: what gives the line its look
     runs: pd.DataFrame  # rows of runs.csv
 
 
@@ -59,6 +59,25 @@ def panels_by_rate(runs: pd.DataFrame) -> list[Panel]:
             one_rate = rows.loc[rows["config"] == config, "lr"].nunique() == 1
             lines.append(Line(config if one_rate else f"{config} {rate(lr)}", config, members))
         panels.append(Panel(_panel_title(model, modulation), lines))
+    return panels
+
+
+Split = Callable[["pd.DataFrame"], list[Panel]]  # runs -> the panels that show them
+
+
+def panels_of_block(runs: pd.DataFrame) -> list[Panel]:
+    """As `panels_by_rate`, but where modulations vary and configurations do not, one panel per model, with one line per
+    modulation and learning rate."""
+    if runs["config"].nunique() > 1 or runs["modulation"].nunique() == 1:
+        return panels_by_rate(runs)
+    panels = []
+    for (model,), rows in groups(summary.in_order(runs), "model"):
+        lines = []
+        for (modulation, lr), members in groups(rows, "modulation", "lr"):
+            one_rate = rows.loc[rows["modulation"] == modulation, "lr"].nunique() == 1
+            name = modulation_name(modulation)
+            lines.append(Line(name if one_rate else f"{name} {rate(lr)}", modulation, members))
+        panels.append(Panel(model, lines))
     return panels
 
 

@@ -8,6 +8,7 @@ from .. import style
 from ..axes import block_ticks, positive_axis, step_axis
 from ..lines import (
     Line,
+    Split,
     draw_mean,
     last_step,
     mean_magnitudes,
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def residual_stream_by_block(runs: pd.DataFrame, magnitudes: pd.DataFrame) -> Figure:
+def residual_stream_by_block(runs: pd.DataFrame, magnitudes: pd.DataFrame, split: Split = panels_by_rate) -> Figure:
     """Magnitude of the residual stream by block: left at initialization, right after training."""
     stream = magnitudes[(magnitudes["kind"] == "activation") & (magnitudes["site"] == "residual")]
     initial = stream[stream["step"] == 0]
     final = stream[(stream["step"] > 0) & (stream["step"] == stream.groupby("run")["step"].transform("max"))]
-    panels = panels_by_rate(runs)
+    panels = split(runs)
     figure, grid = style.panels(len(panels), 2, height=2.6, sharey="row")
     ends = {}
     for panel, row in zip(panels, grid, strict=True):

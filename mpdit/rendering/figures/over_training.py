@@ -12,6 +12,7 @@ from ..axes import block_ticks, limit_to_late_values, positive_axis, step_axis
 from ..lines import (
     SURVIVED,
     Line,
+    Split,
     draw_mean,
     last_step,
     mean_magnitudes,
@@ -25,6 +26,7 @@ from ..lines import (
     spread_note,
     with_survivors,
 )
+from ..names import modulation_name
 from ..tuning_notes import tuning_note
 
 if TYPE_CHECKING:
@@ -38,18 +40,21 @@ if TYPE_CHECKING:
 LOSS_POINTS = 100  # per curve at most: neighboring logged steps are averaged
 
 
-def loss_curves(runs: pd.DataFrame, training: pd.DataFrame, baseline: str) -> Figure:
-    """Training loss, and its ratio to the loss of the `baseline` configuration at the same seed and step.
+def loss_curves(runs: pd.DataFrame, training: pd.DataFrame, baseline: str, split: Split = panels_by_rate) -> Figure:
+    """Training loss, and its ratio to the loss of the `baseline` (a `Line.config`) at the same seed and step.
 
     A cross marks where a run diverged, at its last finite loss.
     """
     training = training[training["loss"].abs() < float("inf")]
-    panels = panels_by_rate(runs)
+    panels = split(runs)
     figure, grid = style.panels(len(panels), 2, height=2.6)
     ends, last = {}, last_step(runs, training)
     for panel, (left, right) in zip(panels, grid, strict=True):
         ratios = _relative_losses(training, panel.lines, baseline)
-        for axes, rows, quantity in ((left, training, "loss"), (right, ratios, f"loss / loss of {baseline}")):
+        for axes, rows, quantity in (
+            (left, training, "loss"),
+            (right, ratios, f"loss / loss of {modulation_name(baseline)}"),
+        ):
             axes.set_title(panel.title if len(panels) > 1 else "")
             axes.set_ylabel(quantity)
             step_axis(axes, last)
@@ -90,9 +95,11 @@ def _draw_loss(axes: Axes, training: pd.DataFrame, line: Line) -> list[style.Lin
     return [style.line(axes, line.label, line.config, curve["step"], curve["loss"], markevery=0.1)]
 
 
-def heldout_loss_curves(runs: pd.DataFrame, heldout: pd.DataFrame, baseline: str) -> Figure:
-    """Held-out loss of the EMA, its ratio to that of the `baseline` configuration at the same seed and step, and the
-    loss on images that were trained on, minus the held-out loss.
+def heldout_loss_curves(
+    runs: pd.DataFrame, heldout: pd.DataFrame, baseline: str, split: Split = panels_by_rate
+) -> Figure:
+    """Held-out loss of the EMA, its ratio to that of the `baseline` (a `Line.config`) at the same seed and step, and
+    the loss on images that were trained on, minus the held-out loss.
 
     A setting of which a seed diverged has no lines: those of the seeds that are left would flatter it.
     """
@@ -104,12 +111,12 @@ def heldout_loss_curves(runs: pd.DataFrame, heldout: pd.DataFrame, baseline: str
     reported = heldout[heldout["part"] == "report"][[*key, "loss"]]
     both = reported.merge(heldout[heldout["part"] == "train"][[*key, "loss"]], on=key, suffixes=("", "_trained"))
     gaps = both.assign(loss=both["loss_trained"] - both["loss"])
-    panels, last = panels_by_rate(runs), last_step(runs, heldout)
+    panels, last = split(runs), last_step(runs, heldout)
     figure, grid = style.panels(len(panels), 3, height=2.4)
     ends = {}
     for panel, row in zip(panels, grid, strict=True):
         ratios = _relative_losses(reported, panel.lines, baseline)
-        quantities = ("held-out loss", f"loss / loss of {baseline}", "train − held-out loss")
+        quantities = ("held-out loss", f"loss / loss of {modulation_name(baseline)}", "train − held-out loss")
         for axes, rows, quantity in zip(row, (reported, ratios, gaps), quantities, strict=True):
             axes.set_title(panel.title if len(panels) > 1 and axes is row[0] else "")
             axes.set_ylabel(quantity)

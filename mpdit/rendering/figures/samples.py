@@ -15,7 +15,7 @@ from ...results.shown_study import shown_study
 from ...system.errors import UserError
 from ...system.seals import require_intact
 from .. import style
-from ..lines import panels_by_rate
+from ..lines import Split, panels_by_rate
 from ..tuning_notes import tuning_note
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ SMALLEST_SIDE = 64  # pixels; smaller images are enlarged to at least this
 MARGIN = 4  # pixels between images
 
 
-def sample_grids(runs: pd.DataFrame, fid: pd.DataFrame, folder: Path) -> Figure:
-    """Samples of each configuration, one class per column. `folder` holds the run folders.
+def sample_grids(runs: pd.DataFrame, fid: pd.DataFrame, folder: Path, split: Split = panels_by_rate) -> Figure:
+    """Samples of each line of the panels, one class per column. `folder` holds the run folders.
 
     The samples shown are those of the first protocol of fid.csv and of the first seed that has them.
     """
     scored = fid[fid["protocol"] == fid["protocol"].iloc[0]] if len(fid) else fid  # one protocol, so the same noise
-    panels = panels_by_rate(runs)
+    panels = split(runs)
     across = min(MOST_ACROSS, max(len(panel.lines) for panel in panels))
     rows_of_panel = [-(-len(panel.lines) // across) for panel in panels]
     figure, grid = style.panels(sum(rows_of_panel), across, height=4 / across)
@@ -48,7 +48,8 @@ def sample_grids(runs: pd.DataFrame, fid: pd.DataFrame, folder: Path) -> Figure:
         for axes, line in zip(grid[first : first + count].flat, panel.lines, strict=False):
             members = line.runs.sort_values("seed")
             run = next((run for run in members["run"] if run in set(scored["run"])), None)
-            axes.set_title(f"{line.label}: {shown_study().ladder.adds[line.config]}{title}")
+            adds = shown_study().ladder.adds.get(line.config, "")  # a modulation adds nothing
+            axes.set_title(": ".join(filter(None, (line.label, adds))) + title)
             if run is None:
                 axes.set_box_aspect(ROWS / CLASSES)
                 style.placeholder(axes, f"no samples: {members['status'].iloc[0]}")
