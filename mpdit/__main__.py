@@ -1,16 +1,11 @@
 """Train, sample, score and inspect magnitude-preserving diffusion transformers, one command per stage."""
 
-import argparse
-import importlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import __version__, registrations
-from .experiment.study_file import failure_in_study
-from .system.errors import UserError
-from .system.output_log import output_copied_to
-from .system.seals import unsealed_note
+if TYPE_CHECKING:
+    import argparse
 
 VERBS = {  # in the order of the pipeline
     "doctor": "examine this machine and what a study needs of it",
@@ -37,22 +32,48 @@ VERBS = {  # in the order of the pipeline
 }
 
 
+WITH_TORCH = ("reference", "sample", "score", "trace", "heldout", "cost", "describe")  # as soon as they begin
+
+FAILED = 1  # exit status where the system was at fault; for the user's mistakes it is 2
+INTERRUPTED, UNREAD = 130, 141  # exit status after Ctrl-C, and where nobody reads the output, as shells have it
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    A UserError is printed without a traceback, each of its lines after the command's name, and gives exit status 2.
+    A UserError is printed without a traceback, each of its lines after the command's name, and gives exit status 2. So
+    is what the operating system refuses, with status 1. Ctrl-C gives status 130, however early it comes: all that takes
+    time to import is imported here.
     """
     if sys.platform == "win32":
         print("mpdit: Windows is not supported; install it in WSL 2 (learn.microsoft.com/windows/wsl)", file=sys.stderr)
         return 2
-    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _main(argv: Sequence[str]) -> int:
+    import argparse
+    import importlib
+    from pathlib import Path
+
+    from . import __version__
+    from .system.console import prepare_output
+    from .system.errors import UserError
+    from .system.interruption import ended_by_ctrl_c
+    from .system.output_log import output_copied_to
+
+    prepare_output()
     parser = argparse.ArgumentParser(prog="mpdit", description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
     for verb, summary in VERBS.items():
         verb_parser = verbs.add_parser(verb, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter)
         if argv[:1] == [verb]:  # import the command that is called, and no other
-            command = importlib.import_module(f".commands.{verb}", __package__)
+            with ended_by_ctrl_c():
+                command = importlib.import_module(f".commands.{verb}", __package__)
             verb_parser.description = command.__doc__
             command.add_arguments(verb_parser)
             verb_parser.add_argument("--log", type=Path, metavar="FILE", help="also append the output to FILE")
@@ -65,31 +86,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         with output_copied_to(arguments.log):
             return _run(arguments)
     except UserError as error:  # from opening the log
-        return _report(arguments.verb, error)
+        return _report(arguments.verb, str(error), 2)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: "argparse.Namespace") -> int:
+    from . import registrations
+    from .experiment.study_file import failure_in_study
+    from .system.console import finish_output
+    from .system.errors import UserError, in_one_line
+    from .system.interruption import ended_by_ctrl_c
+    from .system.seals import unsealed_note
+
     try:
+        if arguments.verb in WITH_TORCH:
+            with ended_by_ctrl_c():
+                import torch  # noqa: F401
         if arguments.study is not None:
             registrations.load(arguments.study)
         status = arguments.main(arguments) or 0
+        sys.stdout.flush()
     except UserError as error:
-        return _report(arguments.verb, error)
+        return _report(arguments.verb, str(error), 2)
     except Exception as error:
         failure = failure_in_study(error)
-        if failure is None:
-            raise
-        return _report(arguments.verb, UserError(failure))
+        if failure is not None:
+            return _report(arguments.verb, failure, 2)
+        if isinstance(error, BrokenPipeError):  # whoever read the output has read enough
+            return UNREAD
+        if isinstance(error, OSError):
+            return _report(arguments.verb, in_one_line(error), FAILED)
+        if isinstance(error, MemoryError):
+            return _report(arguments.verb, "out of memory", FAILED)
+        raise
+    finally:
+        finish_output()
     note = unsealed_note()
     if note and status == 0:
-        print(f"mpdit {arguments.verb}: {note}", file=sys.stderr)
-    return status
+        _report(arguments.verb, note, status)
+    return int(status)
 
 
-def _report(verb: str, error: UserError) -> int:
-    for line in str(error).splitlines():
+def _report(verb: str, message: str, status: int) -> int:
+    for line in message.splitlines():
         print(f"mpdit {verb}: {line}", file=sys.stderr)
-    return 2
+    return status
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from ..experiment.grid import read_experiment
     from ..results.import_runs import import_run
-    from ..system.errors import UserError
+    from ..system.errors import UserError, in_one_line
 
     configuration = args.configuration or ("config.yaml" if Path("config.yaml").exists() else None)
     study = read_experiment(configuration) if configuration else None
@@ -43,6 +43,6 @@ def main(args: argparse.Namespace) -> int:
             import_run(folder, args.runs, args.latents, study, args.replace)
         except (UserError, OSError) as error:
             refused += 1
-            problem = error if isinstance(error, UserError) else f"{error.filename or folder}: {error.strerror}"
+            problem = error if isinstance(error, UserError) else in_one_line(error, folder)
             print(f"mpdit import: {problem}", file=sys.stderr)
     return 2 if refused else 0

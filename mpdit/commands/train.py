@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from ..experiment.run_spec import RunSpec
     from ..results.finished_runs import kept_outcome
-    from ..system.interruption import snakemake_ancestors
+    from ..system.interruption import ended_by_ctrl_c, snakemake_ancestors
 
     ancestors = snakemake_ancestors()  # before torch is imported: that takes seconds, in which Snakemake may die
     spec = RunSpec.read(args.spec)
@@ -60,9 +60,10 @@ def main(args: argparse.Namespace) -> int:
         return 0
     if args.devices > 1 and "RANK" not in os.environ:
         _become_torchrun(args.devices)
-    import torch
+    with ended_by_ctrl_c():
+        import torch
 
-    from ..training.loop import train
+        from ..training.loop import train
 
     torch.set_num_threads(args.threads or int(os.environ.get("OMP_NUM_THREADS", 1)))
     return train(

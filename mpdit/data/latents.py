@@ -18,7 +18,7 @@ from torch import Tensor
 from ..experiment.records import Manifest
 from ..experiment.remedies import remedy
 from ..experiment.run_files import LABELS, MANIFEST, MEAN, STD
-from ..system.errors import UserError, reason
+from ..system.errors import UserError, in_one_line, reason
 from ..system.seals import require_array_intact
 from .autoencoder import Autoencoder, decode_latents, describe_autoencoder, load_autoencoder, pixels_to_raw
 from .latents_writer import FORMAT_VERSION
@@ -45,8 +45,6 @@ class Latents:
             raise UserError(
                 f"{folder}/manifest.json: version is {self.manifest.version}, expected {FORMAT_VERSION}; encode again"
             )
-        if len(self.manifest.shape) != 3:
-            raise UserError(f"{folder}/manifest.json: shape is {self.manifest.shape}, expected (C, H, W); encode again")
         channels, height, width = self.manifest.shape
         self.shape = (channels, height, width)
         self.count, self.classes = self.manifest.count, self.manifest.classes
@@ -87,8 +85,10 @@ class Latents:
         path = self.folder / name
         try:
             array = np.lib.format.open_memmap(path, mode="r")
+        except OSError as error:
+            raise UserError(f"{in_one_line(error, path)}; expected the array that `mpdit encode` wrote") from None
         except Exception as error:  # numpy raises nearly anything on a damaged header
-            problem = getattr(error, "strerror", None) or reason(error)[:200]
+            problem = reason(error)[:200]
             raise UserError(f"{path}: {problem}; expected the array that `mpdit encode` wrote") from None
         if str(array.dtype) != dtype or array.shape != shape:
             raise UserError(f"{path}: holds {array.dtype} {array.shape}, but manifest.json says {dtype} {shape}")

@@ -66,9 +66,9 @@ def draw(
         status=trained.status,
         commit=commit(),
     )
-    (output / run_files.SAMPLE_RECORD).unlink(missing_ok=True)  # so that it never describes other images
     if trained.status == "diverged":
         record = replace(record, step=trained.step)
+        _forget(output)
         _write_diverged(output, Manifest.read(latents_folder / run_files.MANIFEST).resolution, trained.step)
     else:
         if not 1 <= protocol.step <= trained.step:
@@ -79,8 +79,14 @@ def draw(
             snapshots, latents, protocol.ema_width, protocol.step, choose_device(device)
         )
         record = replace(record, ema_residual=residual)
+        _forget(output)
         _write_images(output, model, latents, protocol, run.name, batch_size, precision)
     write_json(output / run_files.SAMPLE_RECORD, record.to_json())
+
+
+def _forget(output: Path) -> None:
+    """Remove the record of earlier images, so that it never describes those that are written now."""
+    (output / run_files.SAMPLE_RECORD).unlink(missing_ok=True)
 
 
 def _write_images(

@@ -1,14 +1,13 @@
 """A configuration file -> a validated `schema.Configuration`, or one line for each mistake in it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..system.errors import UserError
-from ..system.files import read_json
+from ..system.errors import UserError, in_one_line
+from ..system.files import parse_json, read_json
 from ..system.seals import CHANGED, damaged, inspect
 from .checks import data_problems
 from .definitions import Definitions, study_ladder
@@ -76,10 +75,7 @@ def read_data(text: str) -> Data:
     """The `data` section of a command line: a JSON file, or the JSON itself."""
     if not text.lstrip().startswith("{"):
         return parse_data(read_json(text))
-    try:
-        return parse_data(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise UserError(f"DATA_JSON: not valid JSON ({error}); expected a file or a JSON mapping") from None
+    return parse_data(parse_json(text, "DATA_JSON"))
 
 
 def raise_problems(problems: Sequence[str]) -> None:
@@ -102,12 +98,10 @@ def read_configuration(path: str | Path) -> dict[str, Any]:
         if inspect(path).damage == CHANGED:  # results/configuration.yaml: others have no seal
             raise damaged(path, CHANGED, f"copy it under another name to change it, or {remedy(path)}")
         text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; expected a YAML file") from None
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected a YAML file") from None
+        raise UserError(f"{in_one_line(error, path)}; expected a YAML file") from None
     values = load_yaml(text, str(path))
     if not isinstance(values, dict):
         keys = ", ".join(Configuration.model_fields)

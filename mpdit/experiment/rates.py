@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..system.errors import UserError
+from ..system.errors import UserError, in_one_line
 from ..system.seals import CHANGED, damaged, inspect
 from .columns import RATES
 from .remedies import remedy
@@ -56,10 +56,8 @@ def _read_rows(path: str | Path) -> list[dict[str, str]]:
             raise damaged(path, CHANGED, f"put rates of your own into another file, or {remedy(path)}")
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {made_by}") from None
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; {made_by}") from None
+        raise UserError(f"{in_one_line(error, path)}; {made_by}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: {error}; {made_by}") from None
     for line, row in enumerate(rows, start=2):

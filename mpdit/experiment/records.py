@@ -129,6 +129,18 @@ class Manifest(JsonRecord):
     fingerprint: str  # hash of what the latents are
     seals: dict[str, str] = field(default_factory=dict, compare=False)  # of the arrays, by file; none in version 0.1
 
+    @classmethod
+    def from_json(cls, values: object, source: str) -> "Manifest":
+        manifest = super().from_json(values, source)
+        for key, is_right, expected in (
+            ("shape", len(manifest.shape) == 3 and min(manifest.shape) > 0, "(C, H, W), each at least 1"),
+            ("count", manifest.count > 0, "at least 1"),
+            ("classes", len(manifest.classes) > 0, "at least one"),
+        ):
+            if not is_right:
+                raise UserError(f"{source}: {key} is {getattr(manifest, key)}, expected {expected}; encode again")
+        return manifest
+
     def to_json(self) -> dict[str, Any]:
         values = {key: value for key, value in asdict(self).items() if key != "seals" or value}
         if self.source.listing is None:

@@ -21,7 +21,7 @@ from ..system.console import duration
 from ..system.files import write_text
 from .goals import Goal, goals
 from .registry import ARTIFACTS, INTRODUCTIONS
-from .run_list import provenance, read_result, read_runs, run_lines, state_counts
+from .run_list import provenance, read_result, read_runs, read_text_result, run_lines, state_counts
 
 FIRST_SECTIONS = ("Tables", "Figures")  # others follow in the order of registration
 
@@ -63,7 +63,7 @@ def write(
     shown = [goal.artifact for goal in found.values()]
     models = dict.fromkeys(run.model for run in experiment.runs.values())
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(Path(__file__).with_suffix(".html").read_text())
+    template = environment.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
     text = template.render(
         title=f"{', '.join(models)} on {experiment.data.name}",
         introductions=INTRODUCTIONS,
@@ -147,7 +147,7 @@ def _table(path: Path) -> str:
     from markupsafe import Markup
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    html = markdown.disable(["link", "image", "autolink", "reference"]).render(read_result(path).decode())
+    html = markdown.disable(["link", "image", "autolink", "reference"]).render(read_text_result(path))
     html = re.sub(r"\bDiT-\w+/\d\b", r'<span class="whole">\g<0></span>', html)
     html = html.replace('style="text-align:right"', 'class="number"')
     return Markup(html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>"))

@@ -65,13 +65,24 @@ def read_result(path: Path) -> bytes:
     return read_intact(path, remedy(path))
 
 
+def read_text_result(path: Path) -> str:
+    """The text of a file of results. Raises UserError as `read_result` does, and for what is no text."""
+    try:
+        return read_result(path).decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: damaged: no UTF-8 text; {remedy(path)}") from None
+
+
 def read_runs(path: Path) -> list[RunRow]:
-    """The rows of runs.csv. Raises UserError if it is missing or has no such columns."""
-    rows = list(csv.DictReader(read_result(path).decode().splitlines()))
+    """The rows of runs.csv. Raises UserError if it cannot be read, has no such columns, or text where numbers are."""
+    rows = list(csv.DictReader(read_text_result(path).splitlines()))
     missing = [column for column in RunRow.__dataclass_fields__ if rows and column not in rows[0]]
     if missing:
         raise UserError(f"{path}: missing column {missing[0]!r}; an older version wrote the file, so make it again")
-    return [_run(row) for row in rows]
+    try:
+        return [_run(row) for row in rows]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; {remedy(path)}") from None
 
 
 def _run(row: dict[str, str]) -> RunRow:

@@ -114,7 +114,7 @@ def measured(runs: Iterable[str], folder: Path, draws: int) -> list[str]:
 
 
 def _draws(path: Path) -> set[str]:
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return {row.get("draws", "") for row in csv.DictReader(file)}
 
 

@@ -125,7 +125,7 @@ def write_lock(path: Path, experiment: Experiment, bounds: Mapping[str, tuple[fl
 
     Of several processes that do this at once, one writes the file; all would write the same.
     """
-    if not path.exists():
+    if not path.is_file():
         trained_before = any((runs / name / run_files.TRAINED).exists() for name in experiment.runs)
         write_json(path, asdict(lock_of(experiment, bounds, trained_before)))
 

@@ -1,5 +1,7 @@
 """What commands print to a terminal: progress, aligned columns, durations, numbers with SI prefixes."""
 
+import io
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +13,29 @@ Item = TypeVar("Item")
 
 PROGRESS_INTERVAL = 10.0  # seconds between progress lines that do not replace one another
 REDRAW_INTERVAL = 0.1  # seconds between progress lines that do
+
+
+def prepare_output() -> None:
+    """From now on print anything anywhere: characters that the terminal's encoding lacks become escapes (`\\xe9`).
+
+    A standard output or error that was closed becomes one that goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (stays open)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def finish_output() -> None:
+    """Flush standard output; where nobody reads it or it is full, let it go nowhere, or Python would fail at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 class Progress:

@@ -58,7 +58,7 @@ def peak_memory(device: "torch.device") -> int:
 
         return torch.cuda.max_memory_allocated(device)
     try:
-        status = Path("/proc/self/status").read_text()  # getrusage would include what ran in this process before exec
+        status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage would add what ran before exec
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):
         return int(psutil.Process().memory_info().rss)

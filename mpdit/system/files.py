@@ -1,6 +1,7 @@
 """Files that appear complete or not at all: written under another name, flushed to disk, then moved into place."""
 
 import csv
+import errno
 import fcntl
 import hashlib
 import json
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, in_one_line
 from .seals import (
     CHANGED,
     KEY,
@@ -32,7 +33,8 @@ def replacing(path: str | Path, *, sealed: bool = True, grows: bool = False) -> 
     """Yield a temporary path to write to, in the folder of `path`, which is created if it is missing.
 
     On success the file is flushed to disk, sealed (see `seals`) and moved onto `path`; on failure it is removed. What
-    killed processes have left of earlier attempts at `path` is removed first.
+    killed processes have left of earlier attempts at `path` is removed first. An OSError of the temporary path, or of
+    none, names `path` instead.
 
     Args:
         sealed: write a seal beside the file. Without, the file holds one itself.
@@ -43,23 +45,35 @@ def replacing(path: str | Path, *, sealed: bool = True, grows: bool = False) -> 
     _remove_leftovers(path)
     # Writers such as np.save and matplotlib go by the suffix, so it stays the last part of the name.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+    with _naming(path, part):
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells others that this is no leftover
+            yield part
+            _sync_file(part)
+            if sealed:
+                _move_sealed(part, path, grows)
+            else:
+                os.replace(part, path)
+            sync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path, part: Path) -> Iterator[None]:
+    """Within this context, an OSError of the temporary file, of its seal's, or of no file, is one of `path`."""
     try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells others that this is no leftover
-        yield part
-        _sync_file(part)
-        if sealed:
-            _move_sealed(part, path, grows)
-        else:
-            os.replace(part, path)
-        sync_folder(path.parent)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            part.unlink()
-        raise
-    finally:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        if error.filename not in (None, str(part), str(_seal_part(path))):
+            raise
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
 
 
 def _move_sealed(part: Path, path: Path, grows: bool) -> None:
@@ -78,15 +92,19 @@ def _move_sealed(part: Path, path: Path, grows: bool) -> None:
 def write_seals(path: Path, seals: Iterable[Seal]) -> None:
     """Replace the seals beside `path`, atomically."""
     target = seal_file(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part.seal")
+    part = _seal_part(path)
     try:
-        part.write_text(seal_text(seals))
+        part.write_text(seal_text(seals), encoding="utf-8")
         _sync_file(part)
         os.replace(part, target)
     except BaseException:
         with suppress(FileNotFoundError):
             part.unlink()
         raise
+
+
+def _seal_part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part.seal")
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -120,29 +138,29 @@ def sync_folder(folder: str | Path) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Replace the content of `path` with `text`, atomically."""
     with replacing(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Mapping[str, Any], *, sealed: bool = True) -> None:
     """Replace the content of `path` with `value` as indented JSON, atomically; a last key `seal` seals all others."""
     content = {**value, KEY: json_seal(dict(value))} if sealed else value
     with replacing(path, sealed=False) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n")
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path, remedy: str | None = None) -> Any:
     """The parsed JSON of `path`, without its seal.
 
-    Raises UserError if the file is missing, is not JSON, or is not what its seal says. `remedy` says what to do then,
-    for a file that `write_json` wrote: if it has no seal, that is noted.
+    Raises UserError if the file cannot be read, is not JSON, or is not what its seal says. `remedy` says what to do
+    then, for a file that `write_json` wrote: if it has no seal, that is noted.
     """
     ending = "" if remedy is None else f"; {remedy}"
     try:
-        value = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}){ending}") from None
+        value = parse_json(Path(path).read_text(encoding="utf-8"), str(path), ending)
+    except OSError as error:
+        raise UserError(in_one_line(error, path)) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not valid JSON (no UTF-8 text){ending}") from None
     if not isinstance(value, dict) or KEY not in value:
         if remedy is not None:
             note_unsealed(path)
@@ -150,6 +168,14 @@ def read_json(path: str | Path, remedy: str | None = None) -> Any:
     if value[KEY] != json_seal(value):
         raise damaged(path, CHANGED, REMEDY if remedy is None else remedy)
     return {key: item for key, item in value.items() if key != KEY}
+
+
+def parse_json(text: str, source: str, ending: str = "") -> Any:
+    """The value of JSON text. Raises UserError if it is not JSON: one line with `source` before and `ending` behind."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError also for a whole number of thousands of digits
+        raise UserError(f"{source}: not valid JSON ({error}){ending}") from None
 
 
 def file_hash(path: str | Path) -> str:
@@ -165,7 +191,7 @@ def write_csv(
 
     Columns that a row does not have stay empty; a key that is no column raises ValueError.
     """
-    with replacing(path, grows=grows) as part, open(part, "w", newline="") as file:
+    with replacing(path, grows=grows) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

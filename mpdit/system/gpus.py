@@ -14,13 +14,14 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, in_one_line
 from .interruption import STATUS, Interruption, snakemake_ancestors
 
 LOCKS = Path(f"/tmp/mpdit-gpus-{os.getuid()}")  # the same for the whole machine, whatever TMPDIR is
@@ -42,6 +43,11 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         print(f"mpdit.system.gpus: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # no such command, or none that may be run
+        print(f"mpdit.system.gpus: {in_one_line(error, argv[1])}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT  # as shells report it
 
 
 def visible() -> list[str]:

@@ -1,8 +1,10 @@
 """Reasons for a long-running command to stop early: a signal, or the death of the Snakemake that started it."""
 
 import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePath
 from types import FrameType
 from typing import Any, Self
@@ -28,6 +30,23 @@ def _is_snakemake(process: psutil.Process) -> bool:
     except psutil.Error:
         return False
     return any(PurePath(word).name == "snakemake" or word.endswith("snakemake/__main__.py") for word in words)
+
+
+@contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """Within this context Ctrl-C ends this process at once and in silence, which shells report as status 130.
+
+    For imports of libraries in C++, such as torch: they abort where Python raises KeyboardInterrupt inside them.
+    """
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as under nohup
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Interrupted(Exception):

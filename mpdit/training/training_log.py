@@ -12,7 +12,8 @@ from typing import Literal
 
 from ..experiment.columns import TRAINING
 from ..experiment.remedies import remedy
-from ..system.console import PROGRESS_INTERVAL
+from ..system.console import PROGRESS_INTERVAL, finish_output
+from ..system.errors import UserError
 from ..system.files import write_csv, write_seals
 from ..system.seals import Seal, read_intact
 from .loss_sums import LossMeans
@@ -40,7 +41,7 @@ class RunLog:
         line = f"{self.run}: {text}"
         self._print("\r" + line.ljust(self._drawn) + "\n" if self._drawn else line + "\n")
         self._drawn = 0
-        with suppress(OSError), open(self.path, "a") as file:
+        with suppress(OSError), open(self.path, "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def progress(self, text: str) -> None:
@@ -57,10 +58,8 @@ class RunLog:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except OSError:  # nobody reads any more; the buffer must be flushed somewhere, or Python fails at exit
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, sys.stdout.fileno())
-            os.close(null)
+        except OSError:  # nobody reads any more
+            finish_output()
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class TrainingTable:
         self._rows.append(row.cells())
         try:
             if self._complete:
-                with open(self.path, "a", newline="") as file:
+                with open(self.path, "a", newline="", encoding="utf-8") as file:
                     csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(self._rows[-1])
             else:
                 self._rewrite()
@@ -125,7 +124,9 @@ class TrainingTable:
             self._complete = False  # a full disk: all rows are written again with the next one
 
     def end(self, status: Status) -> None:
-        """Replace the status of the last row; no more rows follow."""
+        """Replace the status of the last row; no more rows follow. UserError if the file has lost its rows."""
+        if not self._rows:
+            raise UserError(f"{self.path}: has lost its rows; {remedy(self.path)}")
         self._rows[-1]["status"] = status
         self._rewrite(grows=False)
 

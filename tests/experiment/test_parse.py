@@ -34,9 +34,9 @@ def test_a_message_repeats_no_more_of_a_value_than_fits(value, shown):
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
     for path, content, message in (
-        (tmp_path / "none.yaml", None, "no such file"),
+        (tmp_path / "none.yaml", None, "no such file; expected a YAML file"),
         (tmp_path / "latin.yaml", "name: caf\xe9".encode("latin-1"), "not UTF-8 text; expected a YAML file"),
-        (tmp_path, None, "Is a directory; expected a YAML file"),
+        (tmp_path, None, "is a folder, not a file; expected a YAML file"),
         (tmp_path / "empty.yaml", b"# nothing yet\n", f"expected a mapping with keys from {KEYS}, got None"),
         (tmp_path / "list.yaml", b"- data\n", f"expected a mapping with keys from {KEYS}, got ['data']"),
     ):

@@ -54,6 +54,22 @@ def test_what_is_no_mapping_is_one_line(tmp_path):
         Manifest.from_json(wrong, "manifest.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": [1, 8]}, "shape is (1, 8), expected (C, H, W), each at least 1"),
+        ({"shape": []}, "shape is (), expected (C, H, W), each at least 1"),
+        ({"shape": [1, 8, 0]}, "shape is (1, 8, 0), expected (C, H, W), each at least 1"),
+        ({"count": 0}, "count is 0, expected at least 1"),
+        ({"classes": []}, "classes is (), expected at least one"),
+    ],
+)
+def test_a_manifest_of_what_no_latents_could_be_is_one_line(change, message):
+    with pytest.raises(UserError) as error:
+        Manifest.from_json(MANIFEST | change, "manifest.json")
+    assert str(error.value) == f"manifest.json: {message}; encode again"
+
+
 def test_a_planned_run_keeps_its_scores_as_a_list():
     values = {
         "run": "r", "model": "DiT-S/2", "config": "E", "modulation": "scale", "lr": 1e-2, "seed": 0, "data": "x",

@@ -302,7 +302,7 @@ def test_a_copy_that_fails_leaves_nothing(machines, monkeypatch, capsys):
         return real(source, goal)
 
     monkeypatch.setattr(shutil, "copyfileobj", fails)
-    assert "No space left on device" in refusal(machines, capsys)
+    assert "no space left on device" in refusal(machines, capsys)
     assert list((machines / "here").iterdir()) == []
 
 

@@ -111,6 +111,22 @@ def test_requesting_more_gpus_than_exist_is_an_error_of_one_line(names):
     assert len(error.splitlines()) == 1
 
 
+def test_a_command_that_is_not_there_is_one_line(names):
+    process = start(1, names, "/nowhere/mpdit", "train")
+    assert process.communicate()[1] == "mpdit.system.gpus: /nowhere/mpdit: no such file\n"
+    assert process.returncode == 2
+
+
+def test_ctrl_c_ends_a_waiting_command_without_a_traceback(names):
+    other = start(2, names)
+    reserved(other)
+    waiting = start(1, names, PYTHONUNBUFFERED="1")
+    assert waiting.stdout.readline().startswith("waiting for 1 of GPUs ")
+    waiting.send_signal(signal.SIGINT)
+    assert (waiting.communicate()[1], waiting.returncode) == ("", 130)
+    end(other)
+
+
 def test_a_waiting_command_gives_up_when_there_is_a_reason_to_stop(names):
     other = start(2, names)
     reserved(other)

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from mpdit.system import interruption
-from mpdit.system.interruption import SIGNALS, Interrupted, Interruption, snakemake_ancestors
+from mpdit.system.interruption import SIGNALS, Interrupted, Interruption, ended_by_ctrl_c, snakemake_ancestors
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -57,3 +57,23 @@ def test_snakemake_is_found_among_the_ancestors(tmp_path):
     own, seen = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout.split()
     assert own == seen
     assert own not in {str(process.pid) for process in snakemake_ancestors()}
+
+
+def test_ctrl_c_ends_a_process_at_once_while_it_imports():
+    code = "import os, signal; from mpdit.system.interruption import ended_by_ctrl_c\n"
+    code += "with ended_by_ctrl_c(): os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, lambda number, frame: None])
+def test_a_process_that_ignores_or_handles_ctrl_c_goes_on_doing_so(before):
+    previous = signal.signal(signal.SIGINT, before)
+    try:
+        with ended_by_ctrl_c():
+            assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    with ended_by_ctrl_c():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is previous
