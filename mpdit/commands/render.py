@@ -11,11 +11,14 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from .. import registrations
+    from ..rendering.every_block import COMPARISONS
     from ..rendering.goals import figures_of
     from ..rendering.registry import ARTIFACTS
 
     registrations.load()
-    names = ", ".join([*ARTIFACTS, "the name of the experiment in --data, for its table", *figures_of("EXPERIMENT")])
+    names = ", ".join(
+        [*ARTIFACTS, COMPARISONS.name, "the name of the experiment in --data, for its table", *figures_of("EXPERIMENT")]
+    )
     parser.add_argument("artifact", metavar="NAME", help=f"one of {names}, or what the study registers")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="folder of the aggregated CSVs")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from ..experiment.columns import SCHEMAS
+from ..experiment.columns import HELDOUT_AGGREGATES, SCHEMAS
 from ..results.shown_study import ShownStudy, showing
 from ..results.tables import read_table
 from ..system.errors import UserError
@@ -37,6 +37,8 @@ def read(
             data[name] = Path(runs)
         elif name == "settings":
             data[name] = read_settings(folder)
+        elif name == "experiments":
+            data[name] = {block: _read_block(folder / "experiments" / block) for block in _blocks(folder)}
         elif name == "cost" and cost is None and not (folder / "cost.csv").exists():
             data[name] = None
         else:
@@ -47,11 +49,21 @@ def read(
     return cast(ArtifactData, data)
 
 
+def _read_block(folder: Path) -> ArtifactData:
+    names = ["runs", "fid", *(name for name in HELDOUT_AGGREGATES if (folder / f"{name}.csv").exists())]
+    return cast(ArtifactData, {name: read_table(folder / f"{name}.csv", SCHEMAS[name]) for name in names})
+
+
+def _blocks(folder: str | Path) -> list[str]:
+    """The blocks whose aggregates the folder holds, from its plan.json; none without a plan."""
+    plan = Path(folder) / "plan.json"
+    return [name for name in str(read_json(plan).get("experiment", "")).split("+") if name] if plan.exists() else []
+
+
 def block_of(folder: str | Path) -> str | None:
     """The block whose aggregates the folder holds, from its plan.json; None for several blocks and without a plan."""
-    plan = Path(folder) / "plan.json"
-    name = str(read_json(plan).get("experiment", "")) if plan.exists() else ""
-    return name if name and "+" not in name else None
+    blocks = _blocks(folder)
+    return blocks[0] if len(blocks) == 1 else None
 
 
 def render(artifact: Artifact, data: ArtifactData, output: str | Path) -> None:

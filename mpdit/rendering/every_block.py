@@ -1,4 +1,4 @@
-"""The table and the figures that each block of `experiments:` has, whatever it is called and whatever it varies."""
+"""The table and the figures that each block of `experiments:` has, whatever it varies, and all comparisons in one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..experiment.columns import HELDOUT_AGGREGATES
 from .block_table import block_table, comparison_of
+from .comparisons_table import comparisons_table
 from .figures import magnitudes, over_training, samples, seed_dots
 from .lines import panels_of_block
 from .registry import Artifact, ArtifactData
@@ -107,4 +108,15 @@ OF_EVERY_BLOCK = (
         "Samples of each setting of the experiment, one class per column. Images at the same position start from the "
         "same noise.",
     ),
+)
+
+COMPARISONS = Artifact(
+    name="comparisons",
+    kind="table",
+    title="Paired comparisons",
+    section="Tables",
+    experiments=(),
+    reads=("experiments",),
+    caption="All comparisons of the study, each of a setting with the baseline of its experiment, paired by seed.",
+    make=comparisons_table,
 )

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 
 from ..experiment.columns import AGGREGATES, SCHEMAS
 from ..system.errors import UserError
-from .every_block import OF_EVERY_BLOCK
+from .every_block import COMPARISONS, OF_EVERY_BLOCK
 from .registry import ARTIFACTS, Artifact
 from .registry import goals as registered_goals
 
-OTHER_TABLES = ("tuning",)  # <name>.csv in the folder of results that are neither aggregated nor registered
+OTHER_TABLES = (
+    "tuning",
+    COMPARISONS.name,
+)  # <name>.csv in the folder of results that are neither aggregated nor registered
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,12 @@ class Goal:
 
 
 def goals(blocks: Collection[str], aggregates: Collection[str] = AGGREGATES) -> dict[str, Goal]:
-    """The tables and figures of a study with these blocks, by `Goal.file`: first the registered ones.
+    """The tables and figures of a study with these blocks, by `Goal.file`: the registered ones, then all comparisons.
 
     Artifacts that read what the study does not aggregate are left out.
     """
     found = [Goal(ARTIFACTS[name], block) for name, block in registered_goals(blocks, aggregates).items()]
+    found.append(Goal(COMPARISONS, None))
     claimed = {goal.block for goal in found if goal.artifact.kind == "table"}
     for block in blocks:
         if block not in claimed:
@@ -66,7 +70,11 @@ def figures_of(block: str) -> list[str]:
 
 def names_of(block: str | None) -> list[str]:
     """Names of all artifacts that can be made of the results of a block (None: of all runs)."""
-    return list(dict.fromkeys([*ARTIFACTS, *(artifact.name for artifact in (of_block(block) if block else ()))]))
+    return list(
+        dict.fromkeys(
+            [*ARTIFACTS, COMPARISONS.name, *(artifact.name for artifact in (of_block(block) if block else ()))]
+        )
+    )
 
 
 def artifact_named(name: str, suffix: str, block: str | None) -> Artifact | None:
@@ -74,7 +82,7 @@ def artifact_named(name: str, suffix: str, block: str | None) -> Artifact | None
 
     Where there is none whose files have the suffix, it is another one of the name; None where there is none at all.
     """
-    every = (*ARTIFACTS.values(), *(of_block(block) if block else ()))
+    every = (*ARTIFACTS.values(), COMPARISONS, *(of_block(block) if block else ()))
     named = [artifact for artifact in every if artifact.name == name]
     return next((artifact for artifact in named if suffix in artifact.suffixes), named[0] if named else None)
 

@@ -48,6 +48,7 @@ class ArtifactData(TypedDict, total=False):
     cost: pd.DataFrame | None  # None: step times were not measured
     settings: StudySettings  # from plan.json and study-lock.json
     study: ShownStudy  # what the study has defined, always
+    experiments: dict[str, ArtifactData]  # by block of the study: runs, fid and, where there are any, held-out losses
     interim: bool  # whether runs of the study are missing, so that nothing is decided
     samples: Path  # the folder of run folders, which hold the samples.npz of the scored runs
 

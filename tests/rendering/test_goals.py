@@ -40,7 +40,9 @@ def test_unknown_names_are_none():
     assert "mine" in names_of("mine")
 
 
-@pytest.mark.parametrize("name", ["runs", "heldout_images", "cost", "rates", "tuning", "table4", "claims"])
+@pytest.mark.parametrize(
+    "name", ["runs", "heldout_images", "cost", "rates", "tuning", "table4", "claims", "comparisons"]
+)
 def test_names_of_other_tables_are_refused(name):
     with pytest.raises(UserError) as raised:
         require_block_names(["table1", name])

@@ -37,7 +37,7 @@ def test_what_cannot_be_rendered_does_not_stop_the_rest(study, capsys):
     assert interim(study) == 1
     printed = capsys.readouterr()
     assert "figures/angle_map.png: not rendered: KeyError: 'rotate'" in printed.err
-    assert "3 of 4 tables and figures rendered" in printed.out
+    assert "4 of 5 tables and figures rendered" in printed.out
     runs = pd.read_csv(study / "interim/runs.csv")
     assert sorted(runs["status"]) == ["missing", "running", "trained", "trained"]
     assert not (study / "interim/figures/angle_map.png").exists()

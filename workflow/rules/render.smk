@@ -2,6 +2,7 @@
 
 import os
 
+from mpdit.experiment.columns import HELDOUT_AGGREGATES
 from mpdit.rendering.goals import goals
 
 GOALS = goals(experiment.blocks, AGGREGATES)  # by file, as seen from results/
@@ -24,12 +25,15 @@ def read_by(output):
     block, artifact = goal_of(output).block, goal_of(output).artifact
     subjects = artifact.reads
     folder = "results" if block is None else f"results/experiments/{block}"
-    files = [f"{folder}/{subject}.csv" for subject in subjects if subject not in ("samples", "cost", "settings")]
+    files = [f"{folder}/{subject}.csv" for subject in subjects if subject in AGGREGATES]
     files += [f"{folder}/{subject}.csv" for subject in artifact.reads_optional if subject in AGGREGATES]
     if "cost" in subjects:
         files.append("results/cost.csv")
     if "settings" in subjects and experiment.claims.primary:
         files.append(LOCK)
+    if "experiments" in subjects:
+        subjects = [name for name in AGGREGATES if name in ("runs", "fid", *HELDOUT_AGGREGATES)]
+        files += [f"results/experiments/{own}/{name}.csv" for own in experiment.blocks for name in subjects]
     if "samples" in subjects:
         runs = experiment.planned_runs(*([block] if block else experiment.blocks))
         files += [f"results/runs/{run.run}/{Path(score).parent}/samples.npz" for run in runs for score in run.scores]
