@@ -62,7 +62,7 @@ def heldout_losses(model: DiT, part: Part, draws: int, batch_size: int | None = 
         drawn = [draws_of(int(key), draws, x0.shape[1:]) for key in part.draw_keys[batch]]
         t, noise = (torch.cat(tensors).to(device) for tensors in zip(*drawn, strict=True))
         x_t = diffusion.add_noise(x0, noise, t)
-        simple, variational = diffusion.losses(model(x_t, t, y), x0, x_t, noise, t)
+        simple, variational = diffusion.losses(model(x_t, t, y), x0, noise, t)
         timesteps.append(t.cpu())
         errors.append(simple.cpu())
         bounds.append(variational.cpu())

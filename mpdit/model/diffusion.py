@@ -17,11 +17,8 @@ class Diffusion(nn.Module):
     with the device.
     """
 
-    # Buffers (2, T, 1, 1, 1): two tables each
-    noising: Tensor
-    denoising: Tensor
-    posterior_mean: Tensor
-    log_variances: Tensor
+    noising: Tensor  # (2, T, 1, 1, 1): the factors of x_0 and of the noise
+    variances: Tensor  # (3, T, 1, 1, 1): see `losses`
 
     def __init__(self, timesteps: int = 1000) -> None:
         super().__init__()
@@ -33,53 +30,28 @@ class Diffusion(nn.Module):
         variance = betas * (1 - previous) / (1 - alphas_cumprod)  # of the posterior: beta tilde, eq. 10
         variance[0] = variance[1]  # the first is 0 and has no logarithm
         self.alphas_cumprod = alphas_cumprod
+        self._noise_at_0 = math.sqrt(1 / alphas_cumprod[0].item() - 1)  # relative to the signal
         self._register_table("noising", alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt())  # eq. 9
-        self._register_table(
-            "denoising", alphas_cumprod.rsqrt(), (1 / alphas_cumprod - 1).sqrt()
-        )  # eq. 9 solved for x_0
-        self._register_table(
-            "posterior_mean",  # eq. 11
-            previous.sqrt() * betas / (1 - alphas_cumprod),
-            (1 - betas).sqrt() * (1 - previous) / (1 - alphas_cumprod),
-        )
-        self._register_table("log_variances", variance.log(), betas.log())  # the bounds of eq. 15
+        # The bounds of eq. 15 are the posterior's log variance and log beta. The means of eq. 11 for the true and the
+        # predicted noise differ by beta / sqrt(alpha (1 - alphas_cumprod)) times the difference of the noises.
+        weight = betas**2 / ((1 - betas) * (1 - alphas_cumprod)) / variance
+        self._register_table("variances", variance.log(), (betas / variance).log(), weight)
 
-    def _register_table(self, name: str, first: Tensor, second: Tensor) -> None:
-        self.register_buffer(name, torch.stack([first, second]).float()[..., None, None, None], persistent=False)
+    def _register_table(self, name: str, *rows: Tensor) -> None:
+        self.register_buffer(name, torch.stack(rows).float()[..., None, None, None], persistent=False)
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """x_t given x_0 and the noise (eq. 9). Images and noise (N, C, H, W), t (N,) int64 -> (N, C, H, W)."""
         signal, sigma = self.noising[:, t]  # (N, 1, 1, 1) each
         return signal * x0 + sigma * noise
 
-    def predict_x0(self, x_t: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """The x_0 that `noise` turns into x_t (eq. 9 solved for x_0). All (N, C, H, W), t (N,) int64."""
-        scale, sigma = self.denoising[:, t]
-        return scale * x_t - sigma * noise
-
-    def posterior(self, x0: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (N, C, H, W) and log variance (N, 1, 1, 1) of q(x_{t-1} | x_t, x_0), eqs. 10 and 11.
-
-        At t = 0, where the true variance is 0, the log variance is that at t = 1.
-        """
-        x0_weight, x_t_weight = self.posterior_mean[:, t]
-        return x0_weight * x0 + x_t_weight * x_t, self.log_variances[0, t]
-
-    def log_variance(self, output: Tensor, t: Tensor) -> Tensor:
-        """The model's log variance (eq. 15), from the posterior's at an output of -1 to that of beta_t at 1.
-
-        Output (N, C, H, W), t (N,) int64 -> (N, C, H, W).
-        """
-        low, high = self.log_variances[:, t]
-        fraction = (output + 1) / 2
-        return fraction * high + (1 - fraction) * low
-
-    def losses(self, output: Tensor, x0: Tensor, x_t: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, output: Tensor, x0: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The two terms of the hybrid loss (eq. 16) for each image, to be added; in float32 even under autocast.
 
         Args:
-            output: the model's (N, 2C, H, W): the predicted noise, then where the log variance lies between its bounds.
-            x0, x_t, noise: (N, C, H, W), with x_t = add_noise(x0, noise, t).
+            output: the model's (N, 2C, H, W) for x_t = add_noise(x0, noise, t): the predicted noise, then where the log
+                variance lies between its bounds (eq. 15), the posterior's at -1 and log beta at 1.
+            x0, noise: (N, C, H, W).
             t: timesteps (N,) int64.
 
         Returns:
@@ -89,23 +61,26 @@ class Diffusion(nn.Module):
                 which is meaningless for whitened latents and is kept for parity with DiT.
         """
         predicted_noise, variance = output.float().chunk(2, dim=1)
-        x0, x_t, noise = x0.float(), x_t.float(), noise.float()
-        simple = (predicted_noise - noise).square().flatten(1).mean(1)
+        error = predicted_noise - noise.float()
+        squared_error = error.square()
+        simple = squared_error.flatten(1).mean(1)
 
-        true_mean, true_log_variance = self.posterior(x0, x_t, t)
-        mean, _ = self.posterior(self.predict_x0(x_t, predicted_noise.detach(), t), x_t, t)
-        log_variance = self.log_variance(variance, t)
-        divergence = gaussian_kl(true_mean, true_log_variance, mean, log_variance)  # L_{t-1}, eq. 6
-        likelihood = discretized_gaussian_log_likelihood(x0, mean, log_variance / 2)  # -L_0, eq. 5
-        bound = torch.where((t == 0).view(-1, 1, 1, 1), -likelihood, divergence).flatten(1).mean(1)
-        return simple, bound * (self.timesteps / 1000 / math.log(2))
+        # The divergence of two normal distributions (L_{t-1}, eq. 6) depends on the ratio of their variances and on the
+        # squared difference of their means over the first variance.
+        low, width, weight = self.variances[:, t]  # (N, 1, 1, 1) each
+        log_ratio = (variance + 1) * (width / 2)
+        less = torch.expm1(-log_ratio)  # near -log_ratio, so no 1 is added before it would cancel
+        bound = torch.addcmul(log_ratio + less, less + 1, weight * squared_error.detach()) / 2
+        if _any_is_0(t):
+            mean = x0.float() - self._noise_at_0 * error.detach()
+            likelihood = discretized_gaussian_log_likelihood(x0.float(), mean, (low + log_ratio) / 2)  # -L_0, eq. 5
+            bound = torch.where((t == 0).view(-1, 1, 1, 1), -likelihood, bound)
+        return simple, bound.flatten(1).mean(1) * (self.timesteps / 1000 / math.log(2))
 
 
-def gaussian_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
-    """Elementwise KL divergence, in nats, KL(N(mean1, variance1) || N(mean2, variance2))."""
-    ratio = (log_variance1 - log_variance2).exp()
-    distance = (mean1 - mean2).square() * (-log_variance2).exp()
-    return 0.5 * (log_variance2 - log_variance1 + ratio + distance - 1)
+def _any_is_0(t: Tensor) -> bool:
+    """Whether any timestep is 0. True on devices that would have to be waited for, and while a graph is traced."""
+    return t.device.type != "cpu" or torch.compiler.is_compiling() or bool((t == 0).any())
 
 
 def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:

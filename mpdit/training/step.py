@@ -40,7 +40,7 @@ class Objective(nn.Module):
         x_t = self.diffusion.add_noise(x0, noise, t)
         with torch.autocast(x0.device.type, torch.bfloat16, enabled=self.autocast):
             output = self.model(x_t, t, y)
-        simple, variational = self.diffusion.losses(output, x0, x_t, noise, t)
+        simple, variational = self.diffusion.losses(output, x0, noise, t)
         sums = batch_sums(simple.detach(), variational.detach(), t, self.diffusion.timesteps)
         return (simple + variational).mean(), sums
 
