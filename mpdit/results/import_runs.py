@@ -12,6 +12,7 @@ from ..experiment import run_files
 from ..experiment.columns import AGGREGATES, FID, HELDOUT, HELDOUT_AGGREGATES
 from ..experiment.grid import Experiment
 from ..experiment.ladder import SHIPPED, Ladder
+from ..experiment.parts import require
 from ..experiment.records import Manifest, PlannedRun, TrainedRun
 from ..experiment.run_spec import Protocol, RunSpec
 from ..system.errors import UserError
@@ -118,7 +119,10 @@ def _checked_run(folder: Path, study: Experiment | None) -> RunSpec:
 
 
 def _require_definition(path: Path, run: RunSpec, ladder: Ladder) -> None:
-    """Raise UserError unless the run of a spec.json has a configuration that is defined in just this way here."""
+    """Raise UserError unless the run of a spec.json has a configuration that is defined in just this way here.
+
+    So must its parts be, by their versions and options.
+    """
     try:
         here = asdict(ladder.config(run.config))
     except UserError as error:
@@ -128,6 +132,10 @@ def _require_definition(path: Path, run: RunSpec, ladder: Ladder) -> None:
             raise UserError(
                 f"{path}: {name} of Config {run.config} is {value!r}: must be {here[name]!r}, as defined here"
             )
+    try:
+        require(run.parts, asdict(run.fields), run.modulation)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _check_latents(folder: Path, run: RunSpec, trained: TrainedRun, latents: Path) -> str:

@@ -1,10 +1,14 @@
 """`mpdit cost`: the CSV that it writes, and mistakes in its options."""
 
 import csv
+import shutil
+from pathlib import Path
 
 import pytest
 
 from mpdit.__main__ import main
+
+STUDY = Path(__file__).parents[2] / "docs/how-to/study.py"
 
 
 @pytest.fixture
@@ -37,6 +41,14 @@ def test_each_variant_has_a_row_with_its_step_time(run):
         assert float(row["relative_low"]) <= float(row["relative"]) <= float(row["relative_high"])
         assert 0 < float(row["step_seconds"]) < 5
         assert (row["rounds"], row["device"], row["threads"]) == ("6", "cpu", "1")
+
+
+def test_parts_of_a_study_are_timed_in_both_forms(run, registries, tmp_path):
+    shutil.copy(STUDY, tmp_path)
+    own = tmp_path / "config.yaml"
+    own.write_text("study: study.py\nconfigs: {E-own: {extends: E, adds: registers, block: registers}}\n")
+    rows = run("--variants", "DiT-Nano/4:scale:E-own", "--configuration", str(own))
+    assert [(row["config"], row["form"]) for row in rows] == [("E-own", "cheap"), ("E-own", "textbook")]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from helpers.manifests import MANIFEST
 
 from mpdit.__main__ import main
 from mpdit.experiment.grid import Experiment
+from mpdit.experiment.parts import register
 from mpdit.system.files import write_seals
 from mpdit.system.lock import exclusive
 from mpdit.system.seals import Seal, seal_file
@@ -154,6 +155,21 @@ def test_the_configuration_decides_how_long_runs_train_and_which_are_shown(machi
     assert json.loads(spec.read_text())["training"]["steps"] == 200
     assert spec.stat().st_mtime > spec.with_name("trained.json").stat().st_mtime
     assert f"{BASELINE.name}: is not among the runs of this configuration" in capsys.readouterr().out
+
+
+def test_a_run_with_parts_of_another_study_or_version_is_refused(machines, capsys, registries):
+    spec = machines / "there" / OURS.name / "spec.json"
+
+    def message(version):
+        run = replace(OURS, modulation="film", parts={"modulation": {"name": "film", "version": version}})
+        spec.write_text(json.dumps(run.to_json()))
+        return refusal(machines, capsys)
+
+    where = f"./there/{OURS.name}/spec.json"
+    assert message(1).startswith(f"{where}: modulation 'film': expected one of scale, ")
+    register("modulation", "film", version=2)(lambda context: None)
+    assert message(1).startswith(f"{where}: modulation 'film': made with version 1, but ")
+    assert message(2).startswith(f"./there/{OURS.name}: must be named DiT-Nano-2-E-film-lr0.02-seed0-")
 
 
 def test_a_run_that_is_defined_differently_is_refused(machines, capsys):
