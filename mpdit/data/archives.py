@@ -158,7 +158,7 @@ def list_zip(path: str, labeled: bool, _follow_links: bool) -> PictureListing:
                 raise UserError(f"{path}: {one_line(name)}: a link; expected a regular file (zip without --symlinks)")
             names.append(name)
             members.extend((info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type))
-    folders = [name_in_archive(info.filename) for info in infos if info.is_dir()]
+    folders = [name_in_archive(info.filename) for info in infos if info.filename.endswith("/")]
     del archive, infos  # several times as large as what is kept of them
     names, folders = strip_enclosing_folders(names, folders)
     return list_by_class(path, labeled, names, folders, members=np.frombuffer(members, dtype=np.int64).reshape(-1, 5))

@@ -26,6 +26,7 @@ from helpers.source_tree import ROOT
 from helpers.tiny_runs import make_spec, write_latents
 from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from mpdit.data.latents import Latents
 from mpdit.data.sources import open_source, save_index
@@ -39,17 +40,30 @@ from mpdit.experiment.snapshot_files import list_snapshots
 from mpdit.system.errors import UserError
 from mpdit.training.snapshots import reconstruct, save_snapshot
 
+pytestmark = pytest.mark.slow  # not each of them, but together
 INPUTS = 500
 LONGEST = 30  # seconds for one input
 MEMORY = 3 * 2**30  # bytes beyond those that the tests take; no size that files are made to claim
 FEW = {name: PICTURES[name] for name in ("n00/0.JPEG", "n00/1.JPEG", "n01/0.JPEG")}
-fuzzed = settings(
-    max_examples=INPUTS * EFFORT,
-    derandomize=EFFORT == 1,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+
+
+def inputs(share: int = 1) -> settings:
+    """How hard a target is tried; several that share one kind of file have as many inputs together."""
+    return settings(
+        max_examples=INPUTS * EFFORT // share,
+        derandomize=EFFORT == 1,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+fuzzed = inputs()
+
+
+def fuzz(contents: st.SearchStrategy[bytes], read: Callable[[bytes], None], share: int = 1) -> None:
+    """Call `read` with every one of the inputs."""
+    inputs(share)(given(contents)(read))()
 
 
 @contextmanager
@@ -105,13 +119,14 @@ def packed(tmp_path_factory) -> dict[str, list[bytes]]:
 
 
 @pytest.mark.parametrize("packing", ["zip", "tar", "parquet"])
-@fuzzed
-@given(data=st.data())
-def test_archives(tmp_path, packed, packing, data):
-    path = tmp_path / f"it.{packing}"
-    path.write_bytes(data.draw(damaged(*packed[packing])))
-    with survived():
-        read_all(packing, path)
+def test_archives(tmp_path, packed, packing):
+    def read(content):
+        path = tmp_path / f"it.{packing}"
+        path.write_bytes(content)
+        with survived():
+            read_all(packing, path)
+
+    fuzz(damaged(*packed[packing]), read)
 
 
 NAME_CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
@@ -146,38 +161,32 @@ def test_pictures(tmp_path, content):
 # What a study keeps
 
 
-@pytest.fixture(scope="module")
-def latents(tmp_path_factory) -> Path:
-    return write_latents(tmp_path_factory.mktemp("latents") / "it", count=4, posterior=True)
+@pytest.fixture
+def latents(tmp_path) -> Path:
+    return write_latents(tmp_path / "latents", count=4, posterior=True)
 
 
-@fuzzed
-@given(data=st.data())
-def test_manifests(latents, data):
+def test_manifests(latents):
     path = latents / "manifest.json"
-    whole = path.read_bytes()
+    manifest = json.loads(path.read_bytes())
     autoencoder = {"id": "x", "class": "AutoencoderKL", "hash": "0", "scaling_factor": 1.0, "shift_factor": 0.0}
-    manifest = json.loads(whole)
-    path.write_bytes(data.draw(json_files(manifest, manifest | {"autoencoder": autoencoder})))
-    try:
-        with survived():
-            opened = Latents(latents)
-            opened.batch(torch.arange(2), torch.Generator())
-    finally:
-        path.write_bytes(whole)
 
-
-@fuzzed
-@given(data=st.data())
-def test_arrays(latents, data):
-    name = data.draw(st.sampled_from(["mean.npy", "std.npy", "labels.npy"]))
-    whole = (latents / name).read_bytes()
-    (latents / name).write_bytes(data.draw(damaged(whole)))
-    try:
+    def read(content):
+        path.write_bytes(content)
         with survived():
             Latents(latents).batch(torch.arange(2), torch.Generator())
-    finally:
-        (latents / name).write_bytes(whole)
+
+    fuzz(json_files(manifest, manifest | {"autoencoder": autoencoder}), read)
+
+
+@pytest.mark.parametrize("name", ["mean.npy", "std.npy", "labels.npy"])
+def test_arrays(latents, name):
+    def read(content):
+        (latents / name).write_bytes(content)
+        with survived():
+            Latents(latents).batch(torch.arange(2), torch.Generator())
+
+    fuzz(damaged((latents / name).read_bytes()), read, share=3)
 
 
 SPECS = [make_spec("A").to_json(), make_spec("E", gradient_clip=1.0).to_json()]
@@ -206,27 +215,28 @@ def test_outcomes(tmp_path, content):
         TrainedRun.read(tmp_path / "trained.json")
 
 
-@pytest.fixture(scope="module")
-def snapshots(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("snapshots")
+@pytest.fixture
+def snapshots(tmp_path) -> Path:
     for step in (4, 8):
         for width in (0.05, 0.1, None):
-            save_snapshot(folder, step, width, {"weight": torch.ones(2, 3), "gain": torch.ones(1)})
-    return folder
+            save_snapshot(tmp_path, step, width, {"weight": torch.ones(2, 3), "gain": torch.ones(1)})
+    return tmp_path
 
 
-@fuzzed
-@given(data=st.data())
-def test_snapshots(snapshots, data):
-    path = data.draw(st.sampled_from(sorted(snapshots.iterdir())))
-    whole = path.read_bytes()
-    path.write_bytes(data.draw(damaged(whole)))
-    try:
-        with survived():
-            for width in (0.05, 0.07, None):
-                reconstruct(snapshots, width, 8)
-    finally:
-        path.write_bytes(whole)
+@pytest.mark.parametrize("width", ["0.050", "0.100", "plain"])
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_snapshots(snapshots, width, is_sealed):
+    path = snapshots / f"step-00000008-{width if width == 'plain' else f'width-{width}'}.safetensors"
+    if not is_sealed:  # as in version 0.1
+        save_file(load_file(path), path)
+
+    def read(content):
+        path.write_bytes(content)
+        for wanted in (0.05, 0.07, None):
+            with survived():
+                reconstruct(snapshots, wanted, 8)
+
+    fuzz(damaged(path.read_bytes()), read, share=6)
 
 
 @fuzzed
@@ -256,22 +266,23 @@ def npz_files(tmp_path_factory, packed) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.glob("*.npz"))]
 
 
-@fuzzed
-@given(data=st.data())
-def test_npz(tmp_path, npz_files, packed, data):
+def test_npz(tmp_path, npz_files, packed):
     path, archive = tmp_path / "it.npz", tmp_path / "it.zip"
-    if not archive.exists():
-        archive.write_bytes(packed["zip"][0])
-    path.write_bytes(data.draw(damaged(*npz_files)))
+    archive.write_bytes(packed["zip"][0])
     readers: list[Callable[[], Any]] = [
         lambda: read_samples(path),
         lambda: Reference.load(path),
         lambda: read_statistics(path, 3),
         lambda: open_source(data_of("zip", archive), index=path),
     ]
-    for read in readers:
-        with survived():
-            read()
+
+    def read(content):
+        path.write_bytes(content)
+        for reader in readers:
+            with survived():
+                reader()
+
+    fuzz(damaged(*npz_files), read)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
