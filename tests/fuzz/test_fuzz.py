@@ -194,6 +194,8 @@ SPECS = [make_spec("A").to_json(), make_spec("E", gradient_clip=1.0).to_json()]
 
 @fuzzed
 @given(json_files(*SPECS))
+@example(b"[" * 100_000)
+@example(b'{"run": ' + b"9" * 5000 + b"}")
 def test_specs(tmp_path, content):
     (tmp_path / "spec.json").write_bytes(content)
     with survived():
