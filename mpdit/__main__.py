@@ -1,5 +1,6 @@
 """Train, sample, score and inspect magnitude-preserving diffusion transformers, one command per stage."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -121,7 +122,7 @@ def _run(arguments: "argparse.Namespace") -> int:
     finally:
         finish_output()
     note = unsealed_note()
-    if note and status == 0:
+    if note and status == 0 and os.environ.get("RANK", "0") == "0":  # once, where a run has several processes
         _report(arguments.verb, note, status)
     return int(status)
 

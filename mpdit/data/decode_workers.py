@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
@@ -147,6 +147,7 @@ context = get_context("spawn")  # a fork of a process with threads or a GPU may 
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
+    resource_tracker.ensure_running()  # now: when it starts, it unblocks interrupts
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -58,7 +58,8 @@ def _checked(value: object, kind: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list):
         return tuple(_checked(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _checked(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
+        shown = {key: key if key.isidentifier() else repr(key) for key in value}  # a message has one line
+        return {key: _checked(item, arguments[1], f"{where}.{shown[key]}") for key, item in value.items()}
     if kind is Any or (kind is bool and isinstance(value, bool)):
         return value
     if not isinstance(value, bool):

@@ -64,6 +64,8 @@ rule train:
 
 if Path(LATENTS).exists():
 
+    ruleorder: train > trained  # in a job's own process, which does not look which runs have ended, both have all runs
+
     # So that the trained.json of a run that has ended can be asked for by name. It is there, so the job never runs, but
     # where it is forced to: then it finds nothing to do.
     use rule train as trained with:
