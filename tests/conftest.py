@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from helpers.shared_folders import made_once
 
 from mpdit import registrations
 from mpdit.experiment.study_file import registered, take_back
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job, and all that tests start would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # There is one process per core: more threads of NumPy and torch would only wait for one another. The variable is read
 # when they are imported, which nothing above does.

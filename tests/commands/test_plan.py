@@ -80,7 +80,7 @@ def test_an_unknown_number_of_images_is_shown_as_such_and_can_be_given(plan):
         (["--flops-per-second", "0"], "--flops-per-second: 0: must be a number above 0"),
         (["--flops-per-second", "nan"], "--flops-per-second: nan: must be a number above 0"),
         (["--images", "0"], "--images: 0: must be at least 1"),
-        (["--configfile", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["--configfile", "nowhere.yaml"], "nowhere.yaml: no such file; expected a YAML file"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, options, message):
