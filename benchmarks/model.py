@@ -13,6 +13,7 @@ import argparse
 
 import torch
 
+from mpdit.experiment.ladder import SHIPPED
 from mpdit.system.device import add_device_argument, choose_device, device_name
 from mpdit.training.step_time import measure
 
@@ -41,6 +42,7 @@ def main() -> None:
         arguments.model,
         arguments.modulation,
         ["A", "E"],
+        SHIPPED,
         shape=(4, arguments.input_size, arguments.input_size),
         num_classes=1000,
         batch_size=batch_size,
